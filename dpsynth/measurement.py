@@ -1,0 +1,47 @@
+"""What leaves the kernel: noisy answers with the noise they carry. Public from the moment they exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsynth.domain import Clique
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisyCounts:
+    """One noisy marginal: exact integer counts plus independent rounded Gaussian noise in every cell.
+
+    Attributes:
+        clique: the attributes counted, in domain order; ``values`` has one axis for each.
+        values: int64, cells may be negative; ``values.shape == domain.project(clique).shape``.
+        sigma: standard deviation of the Gaussian before rounding, in rows (public).
+        recoding: for each recoded attribute of the clique the map from base codes to the codes counted
+            (None: the base domain). Axis ``i`` then has ``max(map) + 1`` cells.
+    """
+
+    clique: Clique
+    values: NDArray[np.int64]
+    sigma: float
+    recoding: dict[str, NDArray[np.int64]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One private selection: the candidate cliques, in order, and the index chosen. Nothing else leaves."""
+
+    candidates: tuple[Clique, ...]
+    index: int
+
+    @property
+    def clique(self) -> Clique:
+        """The clique chosen."""
+        return self.candidates[self.index]
+
+
+Answer = NoisyCounts | Selected
+"""Anything a look may return."""
+
+__all__ = ["Answer", "NoisyCounts", "Selected"]
