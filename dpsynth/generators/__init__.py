@@ -1,0 +1,1 @@
+"""Generators: a recipe plans without rows, fits through charged looks, and yields a model that samples."""

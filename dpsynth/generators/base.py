@@ -1,0 +1,139 @@
+"""The whole contract of a generator: what it is handed, what it may ask, and what it must return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accountants import Allowance, ExponentialMechanism, Gaussian, Plan
+from dpsynth.domain import Clique, Codes, Domain
+from dpsynth.measurement import NoisyCounts
+
+
+class Projectable(Protocol):
+    """Anything that has an expected marginal over a clique: a model, an estimate, a precomputed set."""
+
+    def project(self, clique: Clique) -> NDArray[np.float64]:
+        """Expected counts over `clique`, shape ``domain.project(clique).shape``, in rows."""
+        ...
+
+
+class PrivateTable(Protocol):
+    """What the kernel lets a generator ask. Every look is charged before it happens; the event is the argument.
+
+    With ``k`` rows a unit at most, a look at ``Gaussian(noise_multiplier=z)`` over ``m`` marginals
+    carries noise of ``sigma = z * k * sqrt(m)`` rows in every cell, whatever was asked.
+    """
+
+    @property
+    def domain(self) -> Domain:
+        """The encoded domain (public)."""
+        ...
+
+    @property
+    def remaining(self) -> float:
+        """What is left of the plan's mu squared (public: it follows from declared parameters)."""
+        ...
+
+    def recoded(self, maps: Mapping[str, NDArray[np.integer[Any]]]) -> PrivateTable:
+        """A free view in which attribute ``a``'s code ``c`` reads ``maps[a][c]``; sizes become ``max + 1``."""
+        ...
+
+    def count(self, clique: Clique, noise: Gaussian) -> NoisyCounts:
+        """One noisy marginal."""
+        ...
+
+    def count_all(self, cliques: Sequence[Clique], noise: Gaussian) -> tuple[NoisyCounts, ...]:
+        """Several marginals stacked in one event."""
+        ...
+
+    def select(
+        self,
+        candidates: Sequence[Clique],
+        model: Projectable,
+        noise: ExponentialMechanism,
+        *,
+        weights: Sequence[int] | None = None,
+        penalties: Sequence[int] | None = None,
+    ) -> Clique:
+        """The exponential mechanism on scores ``weights[i] * L1(counts_i - round(model_i)) - penalties[i]``.
+
+        The model is projected on every candidate before any row is touched. Weights are integers of at
+        least 1 (default 1), penalties integers (default 0).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Public facts a plan may use, all declared in the schema.
+
+    Attributes:
+        at_most: rows a unit contributes at most (``k``).
+        about_rows: the declared rough number of rows, or None.
+        ordered: attributes whose codes have a meaningful order (ordinals, binned numbers, dates).
+        missing: code of the missing cell, for each attribute that has one.
+        out_of_domain: code of the out-of-domain cell, for each attribute (always the last code).
+    """
+
+    at_most: int = 1
+    about_rows: int | None = None
+    ordered: frozenset[str] = frozenset()
+    missing: Mapping[str, int] = field(default_factory=dict)
+    out_of_domain: Mapping[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A fitted model: public from the moment it exists, saved as JSON and plain arrays."""
+
+    @property
+    def domain(self) -> Domain:
+        """The encoded domain it samples in."""
+        ...
+
+    @property
+    def total(self) -> float:
+        """The noisy estimate of the number of rows, at least 1."""
+        ...
+
+    def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
+        """`rows` encoded rows. With `given`, ``rows`` equals its length and those columns are kept as given."""
+        ...
+
+    def project(self, clique: Clique) -> NDArray[np.float64]:
+        """Expected counts over `clique` in the model's domain, scaled to ``total``."""
+        ...
+
+    def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """A JSON header (with ``kind``) and the arrays: all there is of the model, deterministic."""
+        ...
+
+
+class Generator(Protocol):
+    """A frozen recipe. ``name`` and ``parameters()`` are what the plan, the ledger and the certificate record."""
+
+    @property
+    def name(self) -> str:
+        """The recipe's short name, as on the command line."""
+        ...
+
+    def parameters(self) -> dict[str, Any]:
+        """The recipe's settings as JSON values; ``type(self)(**parameters())`` equals it."""
+        ...
+
+    def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
+        """Turn budget into noise, once, without rows.
+
+        Raises:
+            PlanError: the recipe cannot work within the allowance.
+        """
+        ...
+
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> Model:
+        """Ask the planned looks and build the model from the answers alone."""
+        ...
