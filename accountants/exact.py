@@ -1,0 +1,80 @@
+"""Exact and directed-rounding arithmetic on declared numbers: nothing here ever rounds in the spender's favour."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
+
+from mpmath import mp, mpf
+
+UP = Context(prec=40, rounding=ROUND_CEILING)
+DOWN = Context(prec=40, rounding=ROUND_FLOOR)
+WORKING_DIGITS = 60
+"""Digits that mpmath carries; results are then padded by 1e-30 and rounded to 40 digits in the safe direction."""
+
+PAD = Decimal("1e-30")
+
+
+def real(name: str, value: object, error: type[ValueError]) -> Decimal:
+    """`value` as an exact finite Decimal. A float means the shortest decimal that prints as it.
+
+    Raises:
+        error: not a number, NaN, or infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | Decimal | str):
+        raise error(f"{name} must be a number, got {value!r}")
+    try:
+        exact = Decimal(value) if isinstance(value, Decimal | str) else Decimal(repr(float(value)))
+    except (InvalidOperation, OverflowError, ValueError):
+        exact = Decimal("NaN")
+    if not exact.is_finite():
+        raise error(f"{name} must be a finite number, got {value!r}")
+    return exact
+
+
+def positive(name: str, value: object, error: type[ValueError]) -> Decimal:
+    """As `real`, and above zero."""
+    exact = real(name, value, error)
+    if exact <= 0:
+        raise error(f"{name} must be above 0, got {value!r}")
+    return exact
+
+
+def positive_float(name: str, value: object, error: type[ValueError]) -> float:
+    """`value` as a finite float above zero, exactly as given."""
+    number = float(positive(name, value, error)) if isinstance(value, Decimal | str) else value
+    positive(name, number, error)
+    result = float(number)  # type: ignore[arg-type]
+    if not (0.0 < result < math.inf):
+        raise error(f"{name} must be a finite number above 0, got {value!r}")
+    return result
+
+
+def to_mp(value: Decimal | float) -> mpf:
+    """An exact Decimal or float at mpmath's current precision."""
+    return mp.mpf(str(value)) if isinstance(value, Decimal) else mp.mpf(value)
+
+
+def ceil_decimal(value: mpf) -> Decimal:
+    """Rounded up, beyond any working error."""
+    exact = Decimal(mp.nstr(value, 50, strip_zeros=False))
+    return UP.add(exact, UP.multiply(UP.abs(exact), PAD))
+
+
+def floor_decimal(value: mpf) -> Decimal:
+    """Rounded down, beyond any working error."""
+    exact = Decimal(mp.nstr(value, 50, strip_zeros=False))
+    return DOWN.subtract(exact, UP.multiply(UP.abs(exact), PAD))
+
+
+def ceil_float(value: Decimal) -> float:
+    """The smallest float not below `value`."""
+    result = float(value)
+    return result if Decimal(result) >= value else math.nextafter(result, math.inf)
+
+
+def floor_float(value: Decimal) -> float:
+    """The largest float not above `value`."""
+    result = float(value)
+    return result if Decimal(result) <= value else math.nextafter(result, -math.inf)

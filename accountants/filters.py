@@ -1,0 +1,79 @@
+"""The meter: guards one running reservation, and says no before a look that its plan does not admit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from threading import Lock
+
+from accountants.errors import UnplannedEvent
+from accountants.events import Event, event_to_json
+from accountants.exact import DOWN, UP
+from accountants.plan import AdaptivePlan, FixedPlan, Plan
+
+
+class Meter:
+    """Counts the looks of one run against its plan. A look is charged here before the kernel touches a row.
+
+    Under a `FixedPlan` each look must equal the next planned event. Under an `AdaptivePlan` the GDP
+    filter must admit it. The ledger was charged the plan's whole capacity when the run was reserved.
+    """
+
+    __slots__ = ("_charged", "_closed", "_lock", "_plan", "_spent")
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._charged: list[Event] = []
+        self._spent = Decimal(0)
+        self._closed = False
+        self._lock = Lock()
+
+    @property
+    def plan(self) -> Plan:
+        """The plan guarded."""
+        return self._plan
+
+    @property
+    def charged(self) -> tuple[Event, ...]:
+        """Events charged so far, in order. What they sum to is not a guarantee; the capacity is."""
+        return tuple(self._charged)
+
+    @property
+    def remaining(self) -> Decimal:
+        """mu^2 not yet charged, rounded down."""
+        return max(Decimal(0), DOWN.subtract(self._plan.capacity, self._spent))
+
+    def charge(self, event: Event) -> None:
+        """Charge one look.
+
+        Raises:
+            UnplannedEvent: the plan does not admit it, or the meter is closed; nothing was charged.
+        """
+        with self._lock:
+            if self._closed:
+                raise UnplannedEvent("the run is over: no further look is admitted; plan and reserve a new one")
+            spent = UP.add(self._spent, event.mu_squared)
+            match self._plan:
+                case FixedPlan(events=events):
+                    position = len(self._charged)
+                    expected = events[position] if position < len(events) else None
+                    if expected != event:
+                        wanted = "no further look" if expected is None else str(event_to_json(expected))
+                        raise UnplannedEvent(
+                            f"look {position + 1} is {event_to_json(event)} but the plan has {wanted} there; "
+                            "ask exactly what was planned"
+                        )
+                case AdaptivePlan(kinds=kinds) as plan:
+                    if event.kind not in kinds:
+                        raise UnplannedEvent(f"the filter admits {sorted(kinds)}, got {event.kind!r}")
+                    if spent > plan.capacity:
+                        raise UnplannedEvent(
+                            f"a look of mu^2 {event.mu_squared:.6g} exceeds the {self.remaining:.6g} left of "
+                            f"the filter's {plan.capacity:.6g}; add noise or stop"
+                        )
+            self._spent = spent
+            self._charged.append(event)
+
+    def close(self) -> None:
+        """Admit no further look."""
+        with self._lock:
+            self._closed = True

@@ -1,0 +1,108 @@
+"""What a run may do, fixed before it looks: a list of events, or a filter's capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, ClassVar, final
+
+from accountants.composition import mu_squared_of
+from accountants.errors import PlanError
+from accountants.events import KINDS, Event, event_from_json, event_to_json
+from accountants.exact import UP, positive_float
+
+TOLERANCE = Decimal("1e-12")
+"""A filter's capacity is mu^2 (1 + 1e-12), charged as such: a share-out in floats never trips over its last bit."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class FixedPlan:
+    """Events whose kinds, parameters, number and order are fixed; which clique each asks about may adapt.
+
+    Attributes:
+        events: at least one, in the order in which the run asks them.
+    """
+
+    kind: ClassVar[str] = "fixed"
+    events: tuple[Event, ...]
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        object.__setattr__(self, "events", tuple(events))
+        if not self.events:
+            raise PlanError("a fixed plan needs at least one event, got none")
+
+    @property
+    def capacity(self) -> Decimal:
+        """mu^2 charged for the plan, whatever is used of it."""
+        return mu_squared_of(self.events)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ledger and certificate record it; equal neighbours are folded into one entry with a count."""
+        folded: list[dict[str, Any]] = []
+        for event in self.events:
+            body = event_to_json(event)
+            if folded and {k: v for k, v in folded[-1].items() if k != "count"} == body:
+                folded[-1]["count"] += 1
+            else:
+                folded.append({**body, "count": 1})
+        return {"kind": self.kind, "events": folded}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AdaptivePlan:
+    """A GDP filter: any events of the listed kinds, chosen as the run goes, while sum mu^2 stays within capacity.
+
+    Attributes:
+        mu: the capacity, above 0.
+        kinds: event kinds the filter admits.
+
+    **Guarantee.** mu-GDP for fully adaptive composition (Smith and Thakurta 2022; Koskela, Tobaben, Honkela 2022).
+    """
+
+    kind: ClassVar[str] = "adaptive"
+    mu: float
+    kinds: frozenset[str]
+
+    def __init__(self, mu: float, kinds: Iterable[str] = frozenset(KINDS)) -> None:
+        object.__setattr__(self, "mu", positive_float("mu", mu, PlanError))
+        object.__setattr__(self, "kinds", frozenset(kinds))
+        unknown = self.kinds - set(KINDS)
+        if unknown or not self.kinds:
+            raise PlanError(f"kinds must be some of {sorted(KINDS)}, got {sorted(self.kinds)}")
+
+    @property
+    def capacity(self) -> Decimal:
+        """mu^2 charged for the plan, whatever is used of it."""
+        squared = UP.multiply(Decimal(self.mu), Decimal(self.mu))
+        return UP.multiply(squared, 1 + TOLERANCE)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ledger and certificate record it."""
+        return {"kind": self.kind, "mu": repr(self.mu), "kinds": sorted(self.kinds)}
+
+
+Plan = FixedPlan | AdaptivePlan
+
+
+def plan_from_json(body: dict[str, Any]) -> Plan:
+    """The inverse of ``to_json``; counts are expanded into events.
+
+    Raises:
+        PlanError, EventError: the text does not describe a plan.
+    """
+    match body:
+        case {"kind": "fixed", "events": [*entries]}:
+            events: list[Event] = []
+            for entry in entries:
+                fields = dict(entry)
+                count = fields.pop("count", 1)
+                if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10**6:
+                    raise PlanError(f"count must be a whole number from 1 to a million, got {count!r}")
+                events.extend([event_from_json(fields)] * count)
+            return FixedPlan(events)
+        case {"kind": "adaptive", "mu": mu, "kinds": [*kinds]}:
+            return AdaptivePlan(float(mu), kinds)
+    raise PlanError(f"a plan is 'fixed' with events or 'adaptive' with mu and kinds, got {sorted(body)}")

@@ -1,0 +1,95 @@
+"""Privacy profiles in closed form: what (epsilon, delta) a Gaussian-dominated mechanism satisfies.
+
+Everything is computed by mpmath at 60 digits and rounded to the safe side: epsilon, delta and mu of a
+mechanism upwards, the mu that a budget allows downwards. ``crosscheck.py`` does the same with other code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from mpmath import mp, mpf
+
+from accountants.budget import Budget
+from accountants.errors import BudgetError
+from accountants.exact import UP, WORKING_DIGITS, ceil_decimal, ceil_float, floor_decimal, real, to_mp
+
+_BISECTIONS = 80
+
+
+def _delta_gauss(epsilon: mpf, mu: mpf) -> mpf:
+    """``Phi(-eps/mu + mu/2) - e^eps Phi(-eps/mu - mu/2)``: Balle, Wang 2018, Theorem 8."""
+    if mu == 0:
+        return mpf(0)
+    upper, lower = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
+    return (mp.erfc(-upper / mp.sqrt(2)) - mp.exp(epsilon) * mp.erfc(-lower / mp.sqrt(2))) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An upper bound on a mechanism's privacy profile: ``delta(g) <= delta0 + (1 - delta0) * delta_Gauss(g; mu)``.
+
+    It holds for every real ``g`` and in both directions (a unit added, a unit removed).
+
+    Attributes:
+        mu_squared: mu^2 of the Gaussian mechanism that dominates it (Dong, Roth, Su 2022), rounded up.
+        delta0: probability of no protection at all, added on top. Zero for everything Gaussian or bounded-range.
+    """
+
+    mu_squared: Decimal
+    delta0: Decimal = Decimal(0)
+
+    @property
+    def mu(self) -> float:
+        """mu, rounded up."""
+        return ceil_float(UP.sqrt(self.mu_squared).next_plus(UP))
+
+    def delta(self, epsilon: float | Decimal) -> float:
+        """The smallest proven delta at `epsilon` (any finite real), rounded up."""
+        exact = real("epsilon", epsilon, BudgetError)
+        with mp.workdps(WORKING_DIGITS):
+            return min(1.0, ceil_float(ceil_decimal(self._delta(to_mp(exact)))))
+
+    def epsilon(self, delta: float | Decimal) -> float:
+        """The smallest proven epsilon at `delta`, rounded up; 0 where delta alone covers it.
+
+        Raises:
+            BudgetError: delta out of range, or not above `delta0`, so that no epsilon is enough.
+        """
+        exact = Budget(1, delta).delta
+        if exact <= self.delta0:
+            raise BudgetError(
+                f"no epsilon is enough at delta {exact}: the mechanism fails with probability {self.delta0}; "
+                "ask at a larger delta"
+            )
+        with mp.workdps(WORKING_DIGITS):
+            target = to_mp(exact)
+            if self._delta(mpf(0)) <= target:
+                return 0.0
+            low, high = mpf(0), mpf(1)
+            while self._delta(high) > target:
+                low, high = high, 2 * high
+            for _ in range(_BISECTIONS):
+                middle = (low + high) / 2
+                low, high = (low, middle) if self._delta(middle) <= target else (middle, high)
+            return ceil_float(ceil_decimal(high))
+
+    def _delta(self, epsilon: mpf) -> mpf:
+        delta0 = to_mp(self.delta0)
+        return delta0 + (1 - delta0) * _delta_gauss(epsilon, mp.sqrt(to_mp(self.mu_squared)))
+
+
+def mu_squared_within(epsilon: Decimal, delta: Decimal) -> Decimal:
+    """The largest mu^2 whose Gaussian profile stays within (epsilon, delta), rounded down (relative 1e-20)."""
+    with mp.workdps(WORKING_DIGITS):
+        eps, target = to_mp(epsilon), to_mp(delta)
+        low, high = mpf(0), mpf(1)
+        while _delta_gauss(eps, high) <= target:
+            low, high = high, 2 * high
+        while low == 0:
+            low, high = (high / 2, high) if _delta_gauss(eps, high / 2) <= target else (low, high / 2)
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if _delta_gauss(eps, middle) <= target else (low, middle)
+        return floor_decimal(low * low)
