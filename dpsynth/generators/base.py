@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from accountants import Allowance, ExponentialMechanism, Gaussian, Plan
 from dpsynth.domain import Clique, Codes, Domain
+from dpsynth.hints import Hints
 from dpsynth.measurement import NoisyCounts
 
 
@@ -68,25 +68,6 @@ class PrivateTable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """Public facts a plan may use, all declared in the schema.
-
-    Attributes:
-        at_most: rows a unit contributes at most (``k``).
-        about_rows: the declared rough number of rows, or None.
-        ordered: attributes whose codes have a meaningful order (ordinals, binned numbers, dates).
-        missing: code of the missing cell, for each attribute that has one.
-        out_of_domain: code of the out-of-domain cell, for each attribute (always the last code).
-    """
-
-    at_most: int = 1
-    about_rows: int | None = None
-    ordered: frozenset[str] = frozenset()
-    missing: Mapping[str, int] = field(default_factory=dict)
-    out_of_domain: Mapping[str, int] = field(default_factory=dict)
-
-
 @runtime_checkable
 class Model(Protocol):
     """A fitted model: public from the moment it exists, saved as JSON and plain arrays."""
@@ -137,3 +118,6 @@ class Generator(Protocol):
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> Model:
         """Ask the planned looks and build the model from the answers alone."""
         ...
+
+
+__all__ = ["Generator", "Hints", "Model", "PrivateTable", "Projectable"]

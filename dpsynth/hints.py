@@ -1,0 +1,25 @@
+"""Public facts about a table that a plan may use: declared in the schema, never read from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Public facts a plan may use, all declared in the schema.
+
+    Attributes:
+        at_most: rows a unit contributes at most (``k``).
+        about_rows: the declared rough number of rows, or None.
+        ordered: attributes whose codes have a meaningful order (ordinals, binned numbers, dates).
+        missing: code of the missing cell, for each attribute that has one.
+        out_of_domain: code of the out-of-domain cell, for each attribute (always the last code).
+    """
+
+    at_most: int = 1
+    about_rows: int | None = None
+    ordered: frozenset[str] = frozenset()
+    missing: Mapping[str, int] = field(default_factory=dict)
+    out_of_domain: Mapping[str, int] = field(default_factory=dict)
