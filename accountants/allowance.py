@@ -40,7 +40,8 @@ def mu_squared_cap(budget: Budget) -> Decimal:
     if delta <= 0:
         raise PlanError(
             f"at epsilon {budget.epsilon} the numerical slack of the samplers is "
-            f"{numerical_slack(budget.epsilon):.3g} and exceeds delta {budget.delta}; choose a smaller epsilon or a larger delta"
+            f"{numerical_slack(budget.epsilon):.3g} and exceeds delta {budget.delta}; "
+            "choose a smaller epsilon or a larger delta"
         )
     cap, step = mu_squared_within(budget.epsilon, delta), Decimal("1e-13")
     while epsilon_interval((AdaptivePlan(float(DOWN.sqrt(cap))),), float(delta)).high > budget.epsilon:

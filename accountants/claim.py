@@ -1,4 +1,4 @@
-"""What a release asks of its dataset's account: everything declared, nothing measured. The gate decides on this alone."""
+"""What a release asks of its dataset's account: everything declared, nothing measured. The gate decides on it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""Exact integer counts of a clique, densified over the public domain. Never leaves the kernel without noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accountants.events import Gaussian
+from accountants.exact import UP, ceil_float
+from dpsynth.domain import Clique, Domain
+
+MAX_CELLS = 2**27
+"""Most cells one marginal may have (1 GiB of counts)."""
+
+
+def exact_counts(codes: Mapping[str, NDArray[Any]], domain: Domain, clique: Clique) -> NDArray[np.int64]:
+    """The contingency table of `clique`: shape ``domain.project(clique).shape``, int64, in rows.
+
+    Codes must be inside the domain; one row adds one to exactly one cell, so a unit of at most k rows moves the table
+    by at most k in L1 and in L2.
+    """
+    shape = domain.project(clique).shape
+    if not clique:
+        return np.asarray(len(next(iter(codes.values()))), np.int64)
+    index = codes[clique[0]].astype(np.intp)
+    for attribute, size in zip(clique[1:], shape[1:], strict=True):
+        index *= size
+        index += codes[attribute]
+    return np.bincount(index, minlength=domain.size(clique)).reshape(shape).astype(np.int64, copy=False)
+
+
+def noise_scale(noise: Gaussian, at_most: int, marginals: int) -> float:
+    """sigma in rows, rounded up: ``noise_multiplier * k * sqrt(m)``.
+
+    The stacked query of m marginals has one 1 for each marginal in the column of a row's cell, so one row has
+    L2 norm sqrt(m) and one unit of at most k rows at most ``k sqrt(m)`` (triangle inequality;
+    attained when all k rows are equal).
+    """
+    stacked = UP.sqrt(Decimal(marginals)).next_plus(UP)
+    return ceil_float(UP.multiply(UP.multiply(Decimal(noise.noise_multiplier), Decimal(at_most)), stacked))

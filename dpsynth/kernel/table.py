@@ -1,0 +1,201 @@
+"""PrivateTable: the only thing a generator holds of the data. It answers looks, each charged before it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accountants import ExponentialMechanism, Gaussian, Meter
+from accountants.exact import floor_float
+from dpsynth.domain import Clique, Domain
+from dpsynth.kernel.contribution import bound
+from dpsynth.kernel.count import MAX_CELLS, exact_counts, noise_scale
+from dpsynth.kernel.noise import MAX_SIGMA, Noise
+from dpsynth.kernel.rows import Rows
+from dpsynth.kernel.select import integers, rounded_estimate, score
+from dpsynth.measurement import Answer, NoisyCounts, Selected
+
+CACHED_CELLS = 2**24
+"""Exact counts kept between selections of one view, in cells (128 MiB)."""
+
+
+class _Projectable(Protocol):
+    def project(self, clique: Clique) -> NDArray[np.float64]: ...
+
+
+@dataclass(slots=True)
+class _Run:
+    """What all views of one opened table share."""
+
+    meter: Meter
+    noise: Noise
+    at_most: int
+    transcript: list[Answer] = field(default_factory=list)
+
+
+@final
+class PrivateTable:
+    """Private rows behind a running reservation's meter.
+
+    It has a public `domain`, answers `count`, `count_all` and `select`, and gives nothing else away: no length, no
+    iteration, no repr, no pickle. Arguments are checked before the charge and depend on public things only.
+
+    **Guarantee.** Each answer is mu-GDP for the event it was charged as, for one unit of at most k rows added or
+    removed (docs/proofs), however later questions depend on earlier answers.
+    """
+
+    __slots__ = ("__cache", "__codes", "__domain", "__recoding", "__run", "__weakref__")
+
+    def __init__(self, rows: Rows, meter: Meter, noise: Noise | None = None) -> None:
+        codes, units, names = rows._open()
+        source = Noise() if noise is None else noise
+        at_most = rows.schema.at_most
+        if units is not None:
+            keep = bound(units, names, _content(codes), at_most, source.key())
+            codes = {attribute: column[keep] for attribute, column in codes.items()}
+        self.__codes: Mapping[str, NDArray[Any]] = codes
+        self.__domain = rows.domain
+        self.__run = _Run(meter, source, at_most)
+        self.__recoding: Mapping[str, NDArray[np.int64]] = {}
+        self.__cache: dict[Clique, NDArray[np.int64]] = {}
+
+    @property
+    def domain(self) -> Domain:
+        """The encoded domain of this view (public)."""
+        return self.__domain
+
+    @property
+    def remaining(self) -> float:
+        """mu^2 not yet charged, rounded down (public)."""
+        return floor_float(self.__run.meter.remaining)
+
+    @property
+    def transcript(self) -> tuple[Answer, ...]:
+        """Every answer given so far, in order, through any view."""
+        return tuple(self.__run.transcript)
+
+    def recoded(self, maps: Mapping[str, NDArray[np.integer[Any]]]) -> PrivateTable:
+        """A free view in which attribute ``a``'s code ``c`` reads ``maps[a][c]``: merged cells, coarser bins.
+
+        Raises:
+            ValueError: a map that is not one non-negative integer for each code.
+            KeyError: an attribute that is not in the domain.
+        """
+        codes, sizes, recoding = dict(self.__codes), self.__domain.sizes, dict(self.__recoding)
+        for attribute, given in maps.items():
+            (attribute,) = self.__domain.clique([attribute])
+            table = np.asarray(given)
+            if table.shape != (sizes[attribute],) or table.dtype.kind not in "iu" or table.min() < 0:
+                raise ValueError(
+                    f"the map of {attribute!r} must hold {sizes[attribute]} codes of at least 0, "
+                    f"got shape {table.shape} of {table.dtype}"
+                )
+            table = table.astype(np.int64)
+            codes[attribute] = table[codes[attribute]].astype(np.min_scalar_type(int(table.max())))
+            recoding[attribute] = table[recoding[attribute]] if attribute in recoding else table
+            sizes[attribute] = int(table.max()) + 1
+        view: PrivateTable = object.__new__(PrivateTable)
+        view.__codes = codes
+        view.__domain = Domain.of(sizes)
+        view.__run = self.__run
+        view.__recoding = recoding
+        view.__cache = {}
+        return view
+
+    def count(self, clique: Clique, noise: Gaussian) -> NoisyCounts:
+        """One noisy marginal: exact counts plus rounded Gaussian noise of ``sigma = noise_multiplier * k`` rows.
+
+        Raises:
+            UnplannedEvent: the plan does not admit the event; nothing was looked at.
+            KeyError, ValueError: the clique is not in the domain, or has too many cells.
+        """
+        return self.count_all((clique,), noise)[0]
+
+    def count_all(self, cliques: Sequence[Clique], noise: Gaussian) -> tuple[NoisyCounts, ...]:
+        """Several marginals in one event: ``sigma = noise_multiplier * k * sqrt(m)`` rows in every cell.
+
+        Raises:
+            UnplannedEvent: the plan does not admit the event; nothing was looked at.
+            KeyError, ValueError: no clique, one outside the domain or with too many cells, or noise beyond 2^36 rows.
+        """
+        asked = tuple(self.__checked(clique) for clique in cliques)
+        if not asked:
+            raise ValueError("count_all needs at least one clique, got none")
+        sigma = noise_scale(noise, self.__run.at_most, len(asked))
+        if sigma > MAX_SIGMA:
+            raise ValueError(f"the noise would be {sigma:.3g} rows, allowed is 2^36; plan fewer looks or raise epsilon")
+        self.__run.meter.charge(noise)
+        answers = tuple(self.__noisy(clique, sigma) for clique in asked)
+        self.__run.transcript.extend(answers)
+        return answers
+
+    def select(
+        self,
+        candidates: Sequence[Clique],
+        model: _Projectable,
+        noise: ExponentialMechanism,
+        *,
+        weights: Sequence[int] | None = None,
+        penalties: Sequence[int] | None = None,
+    ) -> Clique:
+        """The exponential mechanism on ``weights[i] * ||counts_i - round(model_i)||_1 - penalties[i]``.
+
+        The sensitivity is ``k * max(weights)``. The L1 score is not monotone in the rows, so the factor 2
+        stays. The model is projected on every candidate before the charge; after it, no code but the kernel's runs.
+
+        Raises:
+            UnplannedEvent: the plan does not admit the event; nothing was looked at.
+            KeyError, ValueError: no candidate, one outside the domain or too large, a bad weight, penalty or estimate.
+        """
+        asked = tuple(self.__checked(clique) for clique in candidates)
+        if not asked:
+            raise ValueError("select needs at least one candidate, got none")
+        weight = integers("weights", weights, len(asked), 1, 1)
+        penalty = integers("penalties", penalties, len(asked), 0, None)
+        estimates = [rounded_estimate(model.project(c), self.__domain.project(c).shape) for c in asked]
+        self.__run.meter.charge(noise)
+        scores = [score(self.__exact(c), e, w, p) for c, e, w, p in zip(asked, estimates, weight, penalty, strict=True)]
+        index = self.__run.noise.choose(scores, noise.eta, self.__run.at_most * max(weight))
+        self.__run.transcript.append(Selected(asked, index))
+        return asked[index]
+
+    def __checked(self, clique: Clique) -> Clique:
+        checked = self.__domain.clique(clique)
+        cells = self.__domain.size(checked)
+        if not checked or len(checked) != len(tuple(clique)):
+            raise ValueError(f"a clique is one or more different attributes, got {tuple(clique)}")
+        if cells > MAX_CELLS:
+            raise ValueError(f"the marginal of {checked} has {cells} cells, at most {MAX_CELLS} can be counted")
+        return checked
+
+    def __noisy(self, clique: Clique, sigma: float) -> NoisyCounts:
+        exact = exact_counts(self.__codes, self.__domain, clique)
+        values = exact + self.__run.noise.rounded_gaussian(sigma, exact.size).reshape(exact.shape)
+        recoding = {a: self.__recoding[a] for a in clique if a in self.__recoding}
+        return NoisyCounts(clique, values, sigma, recoding or None)
+
+    def __exact(self, clique: Clique) -> NDArray[np.int64]:
+        kept = self.__cache.get(clique)
+        if kept is None:
+            kept = exact_counts(self.__codes, self.__domain, clique)
+            if sum(c.size for c in self.__cache.values()) + kept.size <= CACHED_CELLS:
+                self.__cache[clique] = kept
+        return kept
+
+    def __repr__(self) -> str:
+        return f"PrivateTable({len(self.__domain)} columns)"
+
+    def __reduce_ex__(self, protocol: object = None) -> NoReturn:
+        raise TypeError("PrivateTable holds private rows: it cannot be pickled, copied or sent elsewhere")
+
+    __copy__ = __deepcopy__ = __getstate__ = __reduce_ex__
+
+
+def _content(codes: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """Encoded rows as bytes, shape (rows, 4 * columns): what bounding hashes."""
+    columns = [column.astype("<u4") for column in codes.values()]
+    return np.ascontiguousarray(np.stack(columns, axis=1)).view(np.uint8)
