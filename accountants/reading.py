@@ -1,0 +1,61 @@
+"""What a guarantee means for one person: the two figures that need no epsilon to be understood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context, Decimal
+
+from mpmath import mp, mpf
+
+from accountants.budget import Budget
+from accountants.exact import WORKING_DIGITS, ceil_decimal, to_mp
+
+FALSE_POSITIVES = Decimal("0.01")
+"""The false-positive rate at which an attacker is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Bounds on any attacker, whatever they know and compute. Both rounded up.
+
+    Attributes:
+        odds: the most that the odds "this unit is in the table" can be multiplied or divided by: ``e^epsilon``
+            (but for events of probability delta).
+        true_positives: the best true-positive rate of a test "is this unit in the table?" that raises a false
+            alarm for one outsider in a hundred. Guessing has 0.01.
+    """
+
+    odds: Decimal
+    true_positives: Decimal
+
+
+def read(budget: Budget, mu_squared: Decimal | None = None, slack: Decimal = Decimal(0)) -> Reading:
+    """What `budget` means.
+
+    Args:
+        budget: the declared (epsilon, delta).
+        mu_squared: where the mechanism is dominated by a Gaussian, its mu^2. The trade-off curve
+            ``Phi(mu - Phi^-1(1 - alpha))`` (Dong, Roth, Su 2022, eq. 6) is then used as well as the budget.
+        slack: probability added to the curve: the distance between what ran and the ideal mechanism.
+
+    >>> read(Budget(1)).odds
+    Decimal('2.72')
+    """
+    with mp.workdps(WORKING_DIGITS):
+        epsilon, delta, alpha = to_mp(budget.epsilon), to_mp(budget.delta), to_mp(FALSE_POSITIVES)
+        growth = mp.exp(min(epsilon, mpf(10_000)))
+        best = min(growth * alpha + delta, 1 - (1 - alpha - delta) / growth, mpf(1))
+        if mu_squared is not None:
+            quantile = mp.sqrt(2) * mp.erfinv(1 - 2 * alpha)
+            best = min(best, mp.ncdf(mp.sqrt(to_mp(mu_squared)) - quantile) + to_mp(slack))
+        return Reading(_up(growth, "0.01"), min(_up(best, "0.0001"), Decimal(1)))
+
+
+def _up(value: mpf, step: str) -> Decimal:
+    exact = ceil_decimal(value)
+    if exact >= Decimal("1e9"):
+        return Context(prec=3, rounding=ROUND_CEILING).plus(exact)
+    return exact.quantize(Decimal(step), rounding=ROUND_CEILING)
+
+
+__all__ = ["FALSE_POSITIVES", "Reading", "read"]
