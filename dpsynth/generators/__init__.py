@@ -1,1 +1,31 @@
 """Generators: a recipe plans without rows, fits through charged looks, and yields a model that samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from dpsynth.generators.base import Generator
+from dpsynth.generators.independent import Independent
+from dpsynth.generators.marginal_model import MarginalModel
+
+GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType({"independent": Independent})
+"""Every recipe by its short name."""
+
+
+def generator_from(name: str, parameters: Mapping[str, Any] | None = None) -> Generator:
+    """The recipe of that name with those settings: the inverse of ``name`` and ``parameters()``.
+
+    Raises:
+        ValueError: no recipe has the name, or it does not take those settings.
+    """
+    if name not in GENERATORS:
+        raise ValueError(f"no generator is named {name!r}; allowed are {', '.join(sorted(GENERATORS))}")
+    try:
+        return GENERATORS[name](**dict(parameters or {}))
+    except TypeError as error:
+        raise ValueError(f"generator {name!r} does not take settings {sorted(parameters or {})}") from error
+
+
+__all__ = ["GENERATORS", "Generator", "Independent", "MarginalModel", "generator_from"]

@@ -1,0 +1,149 @@
+"""Recodings: base cells too rare to stand out from the noise are merged, and told apart again when rows are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsynth.domain import Clique, Codes, Domain
+from dpsynth.graphical import Measurement
+from dpsynth.graphical.factor import Array
+from dpsynth.graphical.sampling import draw
+from dpsynth.measurement import NoisyCounts
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recoding:
+    """A coarser domain, the maps into it, and how the mass of a merged cell spreads over its base cells.
+
+    Attributes:
+        base: the encoded domain.
+        maps: for every attribute the merged code of each base code.
+        weights: for every attribute and base code the probability of that code given its merged cell.
+        domain: the merged domain, same attributes in the same order.
+    """
+
+    base: Domain
+    maps: Mapping[str, Integers]
+    weights: Mapping[str, Array]
+    domain: Domain
+
+    @classmethod
+    def of(cls, base: Domain, maps: Mapping[str, Integers], weights: Mapping[str, Array]) -> Recoding:
+        """A recoding from its maps and weights.
+
+        Raises:
+            ValueError: a map or weights have the wrong length, a merged code is unused, or the weights within
+                a merged cell do not sum to 1.
+        """
+        for a, size in base.sizes.items():
+            if maps[a].shape != (size,) or weights[a].shape != (size,):
+                raise ValueError(f"recoding of {a!r}: expected {size} codes and weights")
+            merged = np.bincount(maps[a], weights[a])
+            if (weights[a] < 0).any() or not np.allclose(merged, 1.0):
+                raise ValueError(f"recoding of {a!r}: the weights of every merged cell must sum to 1")
+        domain = Domain.of({a: int(maps[a].max()) + 1 for a in base.attributes})
+        return cls(base, {a: maps[a] for a in base.attributes}, {a: weights[a] for a in base.attributes}, domain)
+
+    @classmethod
+    def merging_rare(
+        cls,
+        base: Domain,
+        one_ways: Sequence[NoisyCounts],
+        out_of_domain: Mapping[str, int],
+        threshold: float = 3.0,
+    ) -> Recoding:
+        """Merge, in every attribute, the cells whose noisy count is below `threshold` sigma.
+
+        A merged cell's mass is spread by the projection of its noisy counts onto non-negative counts of the
+        same sum; evenly where that sum is not positive, or where the whole attribute fell below the threshold.
+        An out-of-domain cell below the threshold gets weight 0: it cannot be sampled.
+
+        Args:
+            base: the encoded domain.
+            one_ways: one noisy marginal for every attribute, over base codes.
+            out_of_domain: code of the out-of-domain cell, for each attribute that has one.
+            threshold: in standard deviations of the noise.
+        """
+        maps, weights = {}, {}
+        for counts in one_ways:
+            (attribute,) = counts.clique
+            outside = out_of_domain.get(attribute)
+            maps[attribute], weights[attribute] = _merge(counts, outside, threshold)
+        return cls.of(base, maps, weights)
+
+    def one_way(self, counts: NoisyCounts) -> Measurement:
+        """A base one-way added up to the merged cells; the noise of a cell of ``m`` is ``sigma * sqrt(m)``."""
+        (attribute,) = counts.clique
+        codes = self.maps[attribute]
+        summed = np.bincount(codes, counts.values).astype(np.float64)
+        return Measurement(counts.clique, summed, counts.sigma * np.sqrt(np.bincount(codes)))
+
+    def encode(self, codes: Codes) -> Codes:
+        """Base codes to merged codes."""
+        return {a: self.maps[a][np.asarray(c)] for a, c in codes.items()}
+
+    def decode(self, codes: Codes, rng: np.random.Generator) -> dict[str, Integers]:
+        """Merged codes to base codes, drawn within merged cells (counts rounded, places at random)."""
+        decoded = {}
+        for attribute in self.base.attributes:
+            order = np.argsort(self.maps[attribute], kind="stable")
+            sizes = np.bincount(self.maps[attribute])
+            merged = np.asarray(codes[attribute])
+            base = order[(np.cumsum(sizes) - sizes)[merged]]
+            for cell in np.flatnonzero(sizes > 1):
+                held = np.flatnonzero(merged == cell)
+                within = np.flatnonzero(self.maps[attribute] == cell)
+                table = self.weights[attribute][within][None, :]
+                base[held] = within[draw(np.zeros(len(held), dtype=np.int64), table, rng)]
+            decoded[attribute] = base.astype(np.int64)
+        return decoded
+
+    def spread(self, values: Array, clique: Clique) -> Array:
+        """Expected counts over merged cells to expected counts over base cells, axes as in `clique`."""
+        for axis, attribute in enumerate(clique):
+            shape = tuple(-1 if i == axis else 1 for i in range(len(clique)))
+            values = values.take(self.maps[attribute], axis=axis) * self.weights[attribute].reshape(shape)
+        return values
+
+
+def _merge(counts: NoisyCounts, outside: int | None, threshold: float) -> tuple[Integers, Array]:
+    noisy = counts.values.astype(np.float64)
+    size = len(noisy)
+    inside = np.arange(size) != (size if outside is None else outside)
+    if not inside.any():  # an attribute of nothing but its out-of-domain cell
+        return np.zeros(size, dtype=np.int64), np.ones(size)
+    rare = noisy < threshold * counts.sigma
+    if rare.all():
+        return np.zeros(size, dtype=np.int64), inside / inside.sum()
+    if not (rare & inside).any() and rare.any():
+        # only the out-of-domain cell is rare: it joins the smallest cell that is not
+        rare[np.argmin(np.where(rare, np.inf, noisy))] = True
+    merged = np.cumsum(~rare) - 1
+    merged[rare] = int((~rare).sum())
+    weights = np.ones(size)
+    if rare.any():
+        weights[rare] = 0.0
+        spread = np.flatnonzero(rare & inside)
+        weights[spread] = _spread(noisy[spread], float(noisy[rare].sum()))
+    return merged.astype(np.int64), weights
+
+
+def _spread(noisy: Array, total: float) -> Array:
+    """Proportions: the non-negative counts of sum `total` closest to the noisy ones; even without a positive total."""
+    if total <= 0:
+        return np.full(len(noisy), 1.0 / len(noisy))
+    falling = np.sort(noisy)[::-1]
+    excess = (np.cumsum(falling) - total) / np.arange(1, len(noisy) + 1)
+    shift = excess[np.flatnonzero(falling > excess)[-1]]
+    kept = np.maximum(noisy - shift, 0.0)
+    share: Array = kept / kept.sum()
+    return share
+
+
+__all__ = ["Recoding"]

@@ -1,0 +1,46 @@
+"""Checks shared by the recipes: settings within their range, events as planned."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+from accountants import FixedPlan, Plan, PlanError
+
+Event = TypeVar("Event")
+
+
+def positive(name: str, value: float, *, zero: bool = False, below: float = math.inf) -> None:
+    """Refuse a setting that is not a number in (0, below), or [0, below) with `zero`.
+
+    Raises:
+        ValueError: what it is, what was given and what is allowed.
+    """
+    allowed = f"a number {'of at least' if zero else 'above'} 0" + (f" and below {below}" if below < math.inf else "")
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0 or (value == 0 and not zero) or value >= below:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def whole(name: str, value: int, *, least: int) -> None:
+    """Refuse a setting that is not an integer of at least `least`.
+
+    Raises:
+        ValueError: what it is, what was given and what is allowed.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def planned(plan: Plan, kind: type[Event]) -> tuple[Event, ...]:
+    """The events of one kind in a fixed plan, in order.
+
+    Raises:
+        PlanError: the plan is not fixed.
+    """
+    if not isinstance(plan, FixedPlan):
+        raise PlanError(f"expected a fixed plan of this recipe's own making, got {type(plan).__name__}")
+    return tuple(event for event in plan.events if isinstance(event, kind))
+
+
+__all__ = ["planned", "positive", "whole"]

@@ -1,0 +1,178 @@
+"""Potentials fitted to noisy marginals: least squares weighted by precision, by steps of penalised maximum entropy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from dpsynth.domain import Clique, Domain
+from dpsynth.graphical.belief_propagation import MessagePassing
+from dpsynth.graphical.consistency import reconcile
+from dpsynth.graphical.errors import ModelTooLarge
+from dpsynth.graphical.factor import Array
+from dpsynth.graphical.junction_tree import JunctionTree
+from dpsynth.graphical.lbfgs import minimise
+from dpsynth.graphical.model import GraphicalModel
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurement:
+    """One noisy marginal.
+
+    Attributes:
+        clique: the attributes, in the order of the axes of `values`.
+        values: noisy counts in rows, any sign, finite.
+        sigma: standard deviation of each cell's noise in rows: one number, or one per cell. Positive.
+
+    Raises:
+        ValueError: a value is not finite, or a sigma not positive and finite.
+    """
+
+    clique: Clique
+    values: Array
+    sigma: float | Array
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.values).all():
+            raise ValueError(f"measurement of {self.clique}: values must be finite, got an infinity or NaN")
+        sigma = np.asarray(self.sigma)
+        if not (np.isfinite(sigma).all() and (sigma > 0).all()):
+            raise ValueError(f"measurement of {self.clique}: sigma must be positive and finite")
+        if np.ndim(self.values) != len(self.clique):
+            raise ValueError(f"measurement of {self.clique}: {np.ndim(self.values)} axes of values")
+
+
+def estimate_total(measurements: Iterable[Measurement]) -> float:
+    """The number of rows: every measurement's sum, weighted by the inverse of its variance. At least 1."""
+    total = weight = 0.0
+    for m in measurements:
+        variance = float(np.broadcast_to(np.square(m.sigma), m.values.shape).sum())
+        total += float(m.values.sum()) / variance
+        weight += 1.0 / variance
+    return max(total / weight, 1.0) if weight else 1.0
+
+
+def combine(domain: Domain, measurements: Iterable[Measurement]) -> dict[Clique, Measurement]:
+    """One measurement per clique, in domain order: repeated ones are averaged cell by cell, by precision."""
+    sums: dict[Clique, tuple[Array, Array]] = {}
+    for m in measurements:
+        clique = domain.clique(m.clique)
+        if m.values.shape != domain.project(m.clique).shape:
+            raise ValueError(
+                f"measurement of {m.clique}: shape {m.values.shape}, expected {domain.project(m.clique).shape}"
+            )
+        order = tuple(m.clique.index(a) for a in clique)
+        precision = np.broadcast_to(1.0 / np.square(m.sigma), m.values.shape).transpose(order)
+        weighted = m.values.transpose(order) * precision
+        if clique in sums:
+            before, known = sums[clique]
+            sums[clique] = (before + weighted, known + precision)
+        else:
+            sums[clique] = (weighted, precision)
+    return {c: Measurement(c, y / w, 1.0 / np.sqrt(w)) for c, (y, w) in sums.items()}
+
+
+def estimate(
+    domain: Domain,
+    measurements: Sequence[Measurement],
+    *,
+    max_cells: int = 4_000_000,
+    warm: Mapping[Clique, Array] | None = None,
+    smoothing: float = 0.1,
+    tolerance: float = 0.1,
+    max_evaluations: int = 200,
+) -> GraphicalModel:
+    """The graphical model that fits all measurements best, over the junction tree of their cliques.
+
+    Minimises over distributions ``p`` (marginals ``p_c``, total ``N``)
+
+        ``sum_c || (N p_c - y_c) / sigma_c ||^2 / 2  +  weight * KL(p || uniform)``,
+
+    least squares by precision (McKenna, Sheldon, Miklau 2019, section 3) with the entropy that picks one
+    solution and keeps noise out of cells with no support. ``weight = smoothing * N / sigma`` for the
+    typical sigma, so a cell one sigma off its target moves its potential by ``1 / smoothing``, whatever the
+    budget and the number of rows. The dual is smooth, strictly convex and unconstrained in the potentials,
+
+        ``log Z(theta) - <theta, y/N> + sum_c weight * || sigma_c theta_c ||^2 / (2 N^2)``,
+
+    costs one belief propagation for value and gradient, and is minimised by L-BFGS from `warm`. It stops on the
+    duality gap, which is ``weight / 2 * || gradient / (N sigma) ||^2`` in closed form.
+
+    Args:
+        domain: the attributes; those nothing was measured of come out uniform.
+        measurements: any cliques, repeated or overlapping; none at all gives the uniform distribution.
+        max_cells: limit on the junction tree; working memory is about five times that many floats.
+        warm: potentials of an earlier fit, by clique, to start from.
+        smoothing: weight of the entropy, positive.
+        tolerance: root mean square, over measured cells, of what is left to gain, in sigma.
+        max_evaluations: belief propagations at most.
+
+    Raises:
+        ModelTooLarge: the junction tree has more than `max_cells` cells.
+        KeyError: a clique is not in the domain.
+        ValueError: a measurement has the wrong shape.
+    """
+    combined = combine(domain, measurements)
+    total = estimate_total(measurements)
+    cliques = tuple(sorted(combined, key=lambda c: (len(c), domain.axes(c))))
+    tree = JunctionTree.of(domain, cliques)
+    if tree.cells > max_cells:
+        raise ModelTooLarge("the junction tree", tree.cells, max_cells)
+    if not cliques:
+        return GraphicalModel(domain, {}, total, tree)
+    problem = _Dual(MessagePassing(tree, cliques), combined, total, smoothing)
+    start = problem.joined((warm or {}).get(c, np.zeros(combined[c].values.shape)) for c in cliques)
+    theta = minimise(problem, start, problem.scale(start), problem.close(tolerance), max_evaluations)
+    return GraphicalModel(domain, dict(zip(cliques, problem.split(theta), strict=True)), total, tree)
+
+
+class _Dual:
+    """The dual objective of `estimate`, on all potentials joined to one vector."""
+
+    def __init__(
+        self, passing: MessagePassing, measured: Mapping[Clique, Measurement], total: float, smoothing: float
+    ) -> None:
+        self.passing = passing
+        ends = np.cumsum([0, *(prod(shape) for shape in passing.shapes)])
+        self._slices = list(zip(ends[:-1], ends[1:], passing.shapes, strict=True))
+        variances = {
+            c: np.square(np.broadcast_to(measured[c].sigma, measured[c].values.shape)) for c in passing.cliques
+        }
+        values = {c: measured[c].values for c in passing.cliques}
+        agreed = reconcile(passing.tree.domain, values, variances, total)
+        self.target = self.joined(agreed[c] for c in passing.cliques) / total
+        typical = 1.0 / math.sqrt(float(np.mean([np.mean(1.0 / v) for v in variances.values()])))
+        self.weight = smoothing * total / typical
+        self.kappa = self.weight * self.joined(variances[c] for c in passing.cliques) / total**2
+
+    def joined(self, parts: Iterable[Array]) -> Array:
+        return np.concatenate([p.ravel() for p in parts])
+
+    def split(self, theta: Array) -> list[Array]:
+        return [theta[a:b].reshape(shape) for a, b, shape in self._slices]
+
+    def __call__(self, theta: Array) -> tuple[float, Array]:
+        log_partition, _, beliefs = self.passing.run(self.split(theta))
+        penalty = self.kappa * theta
+        value = log_partition - float(theta @ self.target) + 0.5 * float(theta @ penalty)
+        return value, self.joined(self.passing.marginals(beliefs)) - self.target + penalty
+
+    def scale(self, theta: Array) -> Array:
+        """The inverse of the Hessian's diagonal, but for the squares of the marginals."""
+        _, _, beliefs = self.passing.run(self.split(theta))
+        return 1.0 / (self.joined(self.passing.marginals(beliefs)) + self.kappa)
+
+    def close(self, tolerance: float) -> Callable[[Array, Array], bool]:
+        bound = tolerance**2 * len(self.target) / self.weight
+
+        def check(theta: Array, gradient: Array) -> bool:
+            return float(gradient @ (gradient / self.kappa)) <= bound
+
+        return check
+
+
+__all__ = ["Measurement", "combine", "estimate", "estimate_total"]
