@@ -1,0 +1,34 @@
+"""Every error dpsynth raises on purpose.
+
+```
+DpsynthError
+├── KernelError                   a look failed after its charge; its details are withheld
+├── SchemaError (ValueError)      the public description of the table is wrong
+└── SourceError (ValueError)      the rows cannot be reached, or their structure does not fit the schema
+```
+
+A message is one sentence or two: what, got, allowed, what to do. A `SourceError` names columns the schema
+declares, positions and suffixes, never a cell, and it is raised outside any ``except`` block, so that neither
+``__cause__`` nor ``__context__`` carries one.
+"""
+
+from __future__ import annotations
+
+
+class DpsynthError(Exception):
+    """Base of everything dpsynth raises on purpose."""
+
+
+class KernelError(DpsynthError):
+    """A look failed inside the kernel after it was charged. Carries no detail: any might quote a row."""
+
+
+class SchemaError(DpsynthError, ValueError):
+    """The public description of the table is wrong. It may quote the schema, which is public."""
+
+
+class SourceError(DpsynthError, ValueError):
+    """The rows cannot be reached, or the table's structure does not fit the schema. It never quotes a cell."""
+
+
+__all__ = ["DpsynthError", "KernelError", "SchemaError", "SourceError"]

@@ -1,0 +1,305 @@
+"""The schema: everything public about a table, declared before any row is read. YAML and JSON to frozen types."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from io import StringIO
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import BeforeValidator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from dpsynth import checks
+from dpsynth.columns import COLUMN_TYPES, Coded, Column, ColumnBase
+from dpsynth.declared import Declared, unknown
+from dpsynth.domain import Domain
+from dpsynth.errors import SchemaError
+from dpsynth.hints import Hints
+
+FORMAT = 1
+"""Version of the schema's JSON form and of the encoding it stands for."""
+
+_KEYS = ("name", "unit", "at_most", "about_rows", "origin", "columns")
+
+
+def _tuple(raw: Any) -> Any:
+    return tuple(raw) if isinstance(raw, list) else raw
+
+
+class Schema(Declared):
+    """The public description of a table.
+
+    Attributes:
+        columns: the columns to release, in order.
+        name: a short name for the table, optional.
+        unit: the column that names the privacy unit (a patient); None if each row is a unit of its own.
+            It is never among `columns`.
+        at_most: rows kept of each unit at most (``k``); 1 without a unit column.
+        about_rows: a rough, publicly known number of rows, optional.
+        origin: ``declared``, or ``public-frame`` if values and bounds were read from a table declared public.
+
+    Raises:
+        SchemaError: whatever is wrong, in one sentence.
+    """
+
+    columns: Annotated[tuple[Column, ...], BeforeValidator(_tuple)]
+    name: str | None = None
+    unit: str | None = None
+    at_most: int = 1
+    about_rows: int | None = None
+    origin: Literal["declared", "public-frame"] = "declared"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Schema:
+        if not self.columns:
+            raise ValueError("'columns' is empty; declare at least one column")
+        names = [column.name for column in self.columns]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"column {twice!r} is declared twice; name each column once")
+        if self.name is not None:
+            checks.text_name(self.name, "'name'")
+        if self.unit is not None:
+            checks.text_name(self.unit, "'unit'")
+        if self.unit in names:
+            raise ValueError(
+                f"the unit column {self.unit!r} is also among 'columns'; a unit's name is never released, "
+                "remove it from 'columns'"
+            )
+        if not 1 <= self.at_most <= 10**9:
+            raise ValueError(f"'at_most' must lie between 1 and 1000000000, got {self.at_most}")
+        if self.at_most > 1 and self.unit is None:
+            raise ValueError(
+                f"'at_most' is {self.at_most} but no 'unit' is named, so that each row is a unit; "
+                "name the unit column or leave 'at_most' out"
+            )
+        if self.about_rows is not None and not 1 <= self.about_rows <= 10**15:
+            raise ValueError(f"'about_rows' must lie between 1 and 10**15, got {self.about_rows}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The column names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> ColumnBase:
+        """The column of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"no column {name!r}; the schema has {list(self.names)}")
+
+    @cached_property
+    def domain(self) -> Domain:
+        """Columns and their sizes, the missing and out-of-domain cells included."""
+        return Domain.of({column.name: column.size for column in self.columns})
+
+    @cached_property
+    def hints(self) -> Hints:
+        """The public facts a plan may use."""
+        return Hints(
+            at_most=self.at_most,
+            about_rows=self.about_rows,
+            ordered=frozenset(c.name for c in self.columns if c.ordered),
+            missing={c.name: c.missing_code for c in self.columns if c.missing_code is not None},
+            out_of_domain={c.name: c.outside_code for c in self.columns},
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON form (RFC 8785), in hex."""
+        return hashlib.sha256(rfc8785.dumps(self.to_json())).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The schema as JSON values; `from_json` gives an equal schema back."""
+        return {"format": FORMAT, **self.model_dump(mode="json", exclude_none=True)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Schema:
+        """The schema that `to_json` described.
+
+        Raises:
+            SchemaError: the data describe no schema, or one of another format.
+        """
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            got = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+            raise SchemaError(f"a schema in JSON must have 'format': {FORMAT}, got {got!r}")
+        specs = data.get("columns")
+        if not isinstance(specs, (list, tuple)) or not all(isinstance(spec, Mapping) for spec in specs):
+            raise SchemaError("'columns' of a schema in JSON must be a list of objects; export it again")
+        columns = [parse_column(spec.get("name"), {k: spec[k] for k in spec if k != "name"}) for spec in specs]
+        rest = {key: value for key, value in data.items() if key not in ("format", "columns")}
+        return cls(columns=tuple(columns), **rest)
+
+    def to_yaml(self) -> str:
+        """The schema as YAML, stable from one call to the next; `loads` gives an equal schema back."""
+        document = CommentedMap()
+        for key in _KEYS[:-1]:
+            value = getattr(self, key)
+            if value is not None and value != type(self).model_fields[key].default:
+                document[key] = value
+        document["columns"] = CommentedMap()
+        for column in self.columns:
+            document["columns"][column.name] = column_yaml(column)
+        return dump_yaml(document)
+
+    @classmethod
+    def loads(cls, text: str) -> Schema:
+        """A schema from YAML text.
+
+        Raises:
+            SchemaError: the text is not YAML, or describes no schema.
+        """
+        data = _parse_yaml(text)
+        if not isinstance(data, dict):
+            raise SchemaError(f"a schema is a mapping with the key 'columns', got {_shape(data)}")
+        for key in data:
+            if key not in _KEYS:
+                raise SchemaError(unknown("key", str(key), _KEYS))
+        specs = data.get("columns")
+        if not isinstance(specs, dict):
+            got = f"got {_shape(specs)}" if "columns" in data else "it is not there"
+            raise SchemaError(f"'columns' must map column names to their types, {got}")
+        columns = [parse_column(name, spec) for name, spec in specs.items()]
+        rest = {key: value for key, value in data.items() if key != "columns"}
+        return cls(columns=tuple(columns), **rest)
+
+    @classmethod
+    def from_yaml(cls, path: str | PathLike[str]) -> Schema:
+        """A schema from a YAML file.
+
+        Raises:
+            SchemaError: the file cannot be read, is not YAML, or describes no schema.
+        """
+        text = None
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+        if text is None:
+            raise SchemaError(f"cannot read the schema file {str(path)!r}: {reason}")
+        return cls.loads(text)
+
+    @classmethod
+    def from_domain(
+        cls,
+        sizes: Mapping[str, int],
+        *,
+        name: str | None = None,
+        unit: str | None = None,
+        at_most: int = 1,
+        about_rows: int | None = None,
+    ) -> Schema:
+        """A schema for a table of integer codes: column ``a`` holds ``0 .. sizes[a] - 1``.
+
+        Raises:
+            SchemaError: a size below 1, or no columns.
+        """
+        columns = tuple(Coded(name=str(column), cardinality=int(size)) for column, size in sizes.items())
+        return cls(columns=columns, name=name, unit=unit, at_most=at_most, about_rows=about_rows)
+
+    @classmethod
+    def from_public(
+        cls,
+        frame: Any,
+        *,
+        name: str | None = None,
+        unit: str | None = None,
+        at_most: int = 1,
+        about_rows: int | None = None,
+        bins: int = checks.DEFAULT_BINS,
+    ) -> Schema:
+        """A schema that takes values, bounds and nullability from `frame`, **which you declare to be public**.
+
+        The guarantee does not cover what the schema says: never pass the table you want to protect. The
+        schema's ``origin`` becomes ``public-frame``, and a certificate says so.
+
+        Raises:
+            SchemaError: a column no type fits.
+        """
+        from dpsynth.public_frame import columns_of
+
+        return cls(
+            columns=columns_of(frame, skip=unit, bins=bins),
+            name=name,
+            unit=unit,
+            at_most=at_most,
+            about_rows=about_rows,
+            origin="public-frame",
+        )
+
+
+def parse_column(name: Any, spec: Any) -> Any:
+    """One column from its YAML or JSON mapping.
+
+    Raises:
+        SchemaError: it describes no column.
+    """
+    if not isinstance(name, str):
+        raise SchemaError(f"column {name!r}: a column name must be text; put it in quotes")
+    if not isinstance(spec, Mapping):
+        raise SchemaError(f"column {name!r}: its description must be a mapping like {{type: boolean}}, got {spec!r}")
+    if "type" not in spec:
+        raise SchemaError(f"column {name!r}: 'type' is required; allowed: {', '.join(COLUMN_TYPES)}")
+    kind = spec["type"]
+    if not isinstance(kind, str) or kind not in COLUMN_TYPES:
+        raise SchemaError(f"column {name!r}: {unknown('type', str(kind), COLUMN_TYPES)}")
+    keys = [field for field in COLUMN_TYPES[kind].model_fields if field != "name"]
+    for key in spec:
+        if key not in keys:
+            raise SchemaError(f"column {name!r}: {unknown('key', str(key), keys)}")
+    return COLUMN_TYPES[kind](name=name, **spec)
+
+
+def column_yaml(column: ColumnBase) -> CommentedMap:
+    """A column's description as it stands in YAML, on one line and without what is left at its default."""
+    spec = CommentedMap({"type": getattr(column, "type", None)})
+    fields = type(column).model_fields
+    order = ("values", "cardinality", "min", "max", "bins", "scale", "decimals", "missing", "label", "description")
+    for key in order:
+        if key in fields and (value := getattr(column, key)) != fields[key].default:
+            spec[key] = list(value) if isinstance(value, tuple) else value
+    spec.fa.set_flow_style()
+    return spec
+
+
+def dump_yaml(document: CommentedMap) -> str:
+    """YAML text of a document, comments included."""
+    yaml = YAML(typ="rt", pure=True)
+    yaml.width = 2**31
+    yaml.allow_unicode = True
+    out = StringIO()
+    yaml.dump(document, out)
+    return out.getvalue()
+
+
+def _parse_yaml(text: str) -> Any:
+    problem = None
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        what = (error.problem or error.context or "unreadable").partition(" with value ")[0]
+        problem = f"{what}{where}"
+    except (YAMLError, ValueError, RecursionError) as error:
+        problem = str(error).splitlines()[0] if str(error) else "it is nested too deeply"
+    raise SchemaError(f"the schema is not valid YAML: {problem}")
+
+
+def _shape(data: Any) -> str:
+    return "nothing" if data is None else f"a {type(data).__name__}"
+
+
+__all__ = ["FORMAT", "Schema", "column_yaml", "dump_yaml", "parse_column"]
