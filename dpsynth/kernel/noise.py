@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from randomgen import ChaCha
 from scipy.special import ndtri
 
-MAX_SIGMA = float(2**36)
-"""Noise above this many rows is refused: the fast path would never be certain."""
+MAX_SIGMA = float(2**30)
+"""Noise above this many rows is refused: it would drown any table, and the fast path is rarely certain there."""
 
 SELECTION_BITS = 160
 """Weights of a selection are integers up to 2^160; each is off by less than 1, so by 2^-160 of the heaviest."""
@@ -105,10 +105,10 @@ class Noise:
         relative (measured: 2^-51). See docs/proofs/rounded_gaussian.md.
 
         Raises:
-            ValueError: sigma not finite, not above 0, or above 2^36 rows.
+            ValueError: sigma not finite, not above 0, or above 2^30 rows.
         """
         if not (0.0 < sigma <= MAX_SIGMA):
-            raise ValueError(f"sigma must be above 0 and at most 2^36 rows, got {sigma!r}")
+            raise ValueError(f"sigma must be above 0 and at most 2^30 rows, got {sigma!r}")
         word = self.__bits.words(size)
         negative = (word & np.uint64(1)).astype(bool)
         tail = word >> np.uint64(1)
@@ -172,7 +172,9 @@ class Noise:
             sensitivity: the most any score changes when one unit is added or removed, at least 1.
         """
         best = max(scores)
-        weights = [_weight(best - score, rate, sensitivity) for score in scores]
+        gaps = [best - score for score in scores]
+        weight_of = {gap: _weight(gap, rate, sensitivity) for gap in set(gaps)}
+        weights = [weight_of[gap] for gap in gaps]
         point = self.below(sum(weights))
         for index, weight in enumerate(weights):
             point -= weight

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol, final
+from typing import Any, NoReturn, Protocol, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from accountants import ExponentialMechanism, Gaussian, Meter
 from accountants.exact import floor_float
 from dpsynth.domain import Clique, Domain
+from dpsynth.errors import KernelError
 from dpsynth.kernel.contribution import bound
 from dpsynth.kernel.count import MAX_CELLS, exact_counts, noise_scale
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
@@ -21,6 +22,8 @@ from dpsynth.measurement import Answer, NoisyCounts, Selected
 
 CACHED_CELLS = 2**24
 """Exact counts kept between selections of one view, in cells (128 MiB)."""
+
+T = TypeVar("T")
 
 
 class _Projectable(Protocol):
@@ -51,13 +54,9 @@ class PrivateTable:
     __slots__ = ("__cache", "__codes", "__domain", "__recoding", "__run", "__weakref__")
 
     def __init__(self, rows: Rows, meter: Meter, noise: Noise | None = None) -> None:
-        codes, units, names = rows._open()
         source = Noise() if noise is None else noise
         at_most = rows.schema.at_most
-        if units is not None:
-            keep = bound(units, names, _content(codes), at_most, source.key())
-            codes = {attribute: column[keep] for attribute, column in codes.items()}
-        self.__codes: Mapping[str, NDArray[Any]] = codes
+        self.__codes: Mapping[str, NDArray[Any]] = sealed(lambda: _bounded(rows, source.key()))
         self.__domain = rows.domain
         self.__run = _Run(meter, source, at_most)
         self.__recoding: Mapping[str, NDArray[np.int64]] = {}
@@ -120,16 +119,16 @@ class PrivateTable:
 
         Raises:
             UnplannedEvent: the plan does not admit the event; nothing was looked at.
-            KeyError, ValueError: no clique, one outside the domain or with too many cells, or noise beyond 2^36 rows.
+            KeyError, ValueError: no clique, one outside the domain or with too many cells, or noise beyond 2^30 rows.
         """
         asked = tuple(self.__checked(clique) for clique in cliques)
         if not asked:
             raise ValueError("count_all needs at least one clique, got none")
         sigma = noise_scale(noise, self.__run.at_most, len(asked))
         if sigma > MAX_SIGMA:
-            raise ValueError(f"the noise would be {sigma:.3g} rows, allowed is 2^36; plan fewer looks or raise epsilon")
+            raise ValueError(f"the noise would be {sigma:.3g} rows, allowed is 2^30; plan fewer looks or raise epsilon")
         self.__run.meter.charge(noise)
-        answers = tuple(self.__noisy(clique, sigma) for clique in asked)
+        answers = sealed(lambda: tuple(self.__noisy(clique, sigma) for clique in asked))
         self.__run.transcript.extend(answers)
         return answers
 
@@ -193,6 +192,28 @@ class PrivateTable:
         raise TypeError("PrivateTable holds private rows: it cannot be pickled, copied or sent elsewhere")
 
     __copy__ = __deepcopy__ = __getstate__ = __reduce_ex__
+
+
+def _bounded(rows: Rows, key: bytes) -> dict[str, NDArray[Any]]:
+    """The codes, with at most k rows of each unit left."""
+    codes, units, names = rows._open()
+    if units is None:
+        return codes
+    keep = bound(units, names, _content(codes), rows.schema.at_most, key)
+    return {attribute: column[keep] for attribute, column in codes.items()}
+
+
+def sealed(look: Callable[[], T]) -> T:
+    """Run what touches rows; an error in it loses its text, its cause and its context, which may quote a row.
+
+    Raises:
+        KernelError: `look` raised. It was charged all the same.
+    """
+    try:
+        return look()
+    except Exception:  # replaced below, outside this block, so that it is not attached
+        pass
+    raise KernelError("a look failed inside the kernel; it was charged, and its details are withheld as private")
 
 
 def _content(codes: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:

@@ -1,0 +1,96 @@
+"""A private table that charges every look and answers from a script, whatever the rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accountants import ExponentialMechanism, Gaussian, Meter
+from accountants.exact import floor_float
+from dpsynth.domain import Clique
+from dpsynth.generators.base import Projectable
+from dpsynth.kernel import PrivateTable, Rows
+from dpsynth.kernel.noise import Noise
+from dpsynth.measurement import Answer, NoisyCounts, Selected
+
+
+@dataclass
+class Script:
+    """Answers to give, in order; recorded from a real run or written by hand."""
+
+    answers: Sequence[Answer]
+    position: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def next(self, kind: type[Any]) -> Any:
+        """The next answer, which must be of `kind`."""
+        answer = self.answers[self.position]
+        assert isinstance(answer, kind), f"the script has {type(answer).__name__} at {self.position}"
+        self.position += 1
+        return answer
+
+
+class ReplayTable:
+    """Stands where a `PrivateTable` does; the rows are opened and bounded as ever, and never asked."""
+
+    def __init__(self, rows: Rows, meter: Meter, script: Script, noise: Noise | None = None) -> None:
+        self._view: PrivateTable = PrivateTable(rows, meter, noise)
+        self._meter = meter
+        self._script = script
+
+    @property
+    def domain(self) -> Any:
+        """As the real table's."""
+        return self._view.domain
+
+    @property
+    def remaining(self) -> float:
+        """As the real table's."""
+        return floor_float(self._meter.remaining)
+
+    @property
+    def transcript(self) -> tuple[Answer, ...]:
+        """The answers given so far."""
+        return tuple(self._script.answers[: self._script.position])
+
+    def recoded(self, maps: Mapping[str, NDArray[np.integer[Any]]]) -> ReplayTable:
+        """A view on the same script."""
+        view = object.__new__(ReplayTable)
+        view._view, view._meter, view._script = self._view.recoded(maps), self._meter, self._script
+        return view
+
+    def count(self, clique: Clique, noise: Gaussian) -> NoisyCounts:
+        """The next scripted counts."""
+        return self.count_all((clique,), noise)[0]
+
+    def count_all(self, cliques: Sequence[Clique], noise: Gaussian) -> tuple[NoisyCounts, ...]:
+        """The next scripted counts, one for each clique."""
+        self._meter.charge(noise)
+        self._script.asked.append(f"count {list(cliques)} {noise}")
+        answers = tuple(self._script.next(NoisyCounts) for _ in cliques)
+        for clique, answer in zip(cliques, answers, strict=True):
+            assert answer.clique == self.domain.clique(clique), "the script answers another question"
+        return answers
+
+    def select(
+        self,
+        candidates: Sequence[Clique],
+        model: Projectable,
+        noise: ExponentialMechanism,
+        *,
+        weights: Sequence[int] | None = None,
+        penalties: Sequence[int] | None = None,
+    ) -> Clique:
+        """The next scripted choice."""
+        for candidate in candidates:
+            model.project(candidate)
+        self._meter.charge(noise)
+        self._script.asked.append(f"select {list(candidates)} {weights} {penalties} {noise}")
+        answer = self._script.next(Selected)
+        assert answer.candidates == tuple(self.domain.clique(c) for c in candidates), "other candidates were asked"
+        choice: Clique = answer.clique
+        return choice

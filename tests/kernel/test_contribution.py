@@ -1,0 +1,65 @@
+"""Contribution bounding: at most k rows a unit, and no unit touches another's."""
+
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dpsynth.kernel.contribution import bound
+
+KEY = bytes(32)
+TABLES = st.lists(st.tuples(st.sampled_from(["", "a", "b", "c", "d"]), st.integers(0, 3)), max_size=40)
+
+
+def kept(table, at_most, key=KEY):
+    """Kept row contents by unit, from [(unit, value)]; the empty unit means none."""
+    names = sorted({u for u, _ in table if u}, key=lambda u: [v for v, _ in table].index(u))
+    units = np.array([names.index(u) if u else -1 for u, _ in table], np.int64)
+    content = np.array([[v] for _, v in table], np.uint8).reshape(len(table), 1)
+    keep = bound(units, [n.encode() for n in names], content, at_most, key)
+    result: dict[str, Counter] = {}
+    for (unit, value), k in zip(table, keep, strict=True):
+        if k:
+            result.setdefault(unit, Counter())[value] += 1
+    return result
+
+
+@given(TABLES, st.integers(1, 4))
+def test_at_most_k_rows_of_a_unit_and_none_without_one(table, at_most):
+    result = kept(table, at_most)
+    assert "" not in result
+    sizes = Counter(u for u, _ in table if u)
+    assert {u: sum(c.values()) for u, c in result.items()} == {u: min(n, at_most) for u, n in sizes.items()}
+
+
+@given(TABLES, st.integers(1, 4), st.sampled_from("abcd"))
+def test_removing_a_unit_leaves_every_other_units_rows_unchanged(table, at_most, gone):
+    whole = kept(table, at_most)
+    without = kept([row for row in table if row[0] != gone], at_most)
+    assert without == {u: rows for u, rows in whole.items() if u != gone}
+
+
+@given(TABLES, st.integers(1, 4), st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_row_order_has_no_say(table, at_most, random):
+    shuffled = list(table)
+    random.shuffle(shuffled)
+    assert kept(shuffled, at_most) == kept(table, at_most)
+
+
+def test_the_choice_depends_on_the_key_and_the_unit():
+    table = [(u, v) for u in "abcd" for v in range(40)]
+    first, second = kept(table, 3), kept(table, 3, bytes(31) + b"\1")
+    assert first != second
+    assert len({tuple(sorted(rows)) for rows in first.values()}) > 1
+
+
+def test_every_row_is_as_likely_to_stay():
+    """Uniform over distinct rows: 2,000 keys, three of six rows; chi-square with a false alarm below 1e-9."""
+    table = [("a", v) for v in range(6)]
+    rng = np.random.default_rng(5)
+    counts = Counter()
+    for _ in range(2000):
+        counts.update(kept(table, 3, rng.bytes(32))["a"])
+    assert all(abs(counts[v] - 1000) < 6.5 * (2000 * 0.25) ** 0.5 for v in range(6))
