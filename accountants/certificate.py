@@ -6,7 +6,7 @@ in it depends on a private row in any other way. docs/certificate.md explains ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ from accountants.dsse import Envelope, Signer
 from accountants.events import Event
 from accountants.exact import DOWN
 from accountants.lifetime import Charge, Lifetime
-from accountants.plan import FixedPlan
+from accountants.plan import FixedPlan, plan_from_json
 from accountants.reading import FALSE_POSITIVES, read
 from accountants.unit import PrivacyUnit
 
@@ -100,7 +100,7 @@ def statement(
     software: str,
     dataset: str,
     claim: Claim,
-    charged: Iterable[Event],
+    charged: Mapping[str, Sequence[Mapping[str, Any]]],
     lifetime: Lifetime,
     spent: Charge,
     draw: Draw,
@@ -114,7 +114,7 @@ def statement(
         software: name and version of what issued it.
         dataset: the declared id of the dataset's account.
         claim: what was reserved.
-        charged: the looks that ran, in order.
+        charged: the looks that ran, as the ledger's commit recorded them: ``{"plan": [...], "frame": [...]}``.
         lifetime: the account's filter.
         spent: all that is charged to it, this release included.
         draw, issue: see there.
@@ -136,7 +136,7 @@ def statement(
             "release": {"id": issue.release, "purpose": claim.purpose, "recipient": claim.recipient},
             "guarantee": _guarantee(claim),
             "lifetime": _lifetime(lifetime, spent),
-            "looks": _looks(claim, tuple(charged)),
+            "looks": _looks(claim, charged),
             "generator": {"name": claim.generator, "parameters": dict(claim.parameters)},
             "schema": {
                 "sha256": claim.schema_digest,
@@ -168,7 +168,7 @@ def _guarantee(claim: Claim) -> dict[str, Any]:
     reading = read(claim.budget, claim.capacity, account.slack)
     return {
         "definition": "(epsilon, delta)-differential privacy",
-        **claim.budget.to_json(),
+        "budget": claim.budget.to_json(),
         "unit": claim.unit.to_json(),
         "relation_in_words": relation_in_words(claim.unit),
         "in_words": guarantee_in_words(claim.budget, claim.unit),
@@ -200,13 +200,14 @@ def _lifetime(lifetime: Lifetime, spent: Charge) -> dict[str, Any]:
     }
 
 
-def _looks(claim: Claim, charged: tuple[Event, ...]) -> dict[str, Any]:
+def _looks(claim: Claim, charged: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    ran = {part: charged_events(charged.get(part, ())) for part in ("plan", "frame")}
     return {
         "plan": claim.plan.to_json(),
         "frame": folded(claim.frame),
         "capacity_mu_squared": str(claim.capacity),
-        "charged": folded(charged),
-        "realised_mu_squared": str(mu_squared_of(charged)),
+        "charged": {part: folded(events) for part, events in ran.items()},
+        "realised_mu_squared": str(mu_squared_of((*ran["plan"], *ran["frame"]))),
         "realised_in_words": "what the looks that ran add up to; not a guarantee, the capacity is",
     }
 
@@ -216,6 +217,19 @@ def folded(events: Iterable[Event]) -> list[dict[str, Any]]:
     listed = tuple(events)
     entries: list[dict[str, Any]] = FixedPlan(listed).to_json()["events"] if listed else []
     return entries
+
+
+def charged_events(entries: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:
+    """The inverse of `folded`, counts expanded.
+
+    Raises:
+        PlanError, EventError: not such entries.
+    """
+    if not entries:
+        return ()
+    plan = plan_from_json({"kind": FixedPlan.kind, "events": list(entries)})
+    assert isinstance(plan, FixedPlan)
+    return plan.events
 
 
 def unit_in_words(unit: PrivacyUnit) -> str:
@@ -300,6 +314,7 @@ __all__ = [
     "Issue",
     "account_for",
     "anchor_in_words",
+    "charged_events",
     "folded",
     "given_assumptions",
     "guarantee_in_words",

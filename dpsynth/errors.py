@@ -2,6 +2,8 @@
 
 ```
 DpsynthError
+├── BundleError                   a release folder cannot be written, or a draw cannot be made as asked
+├── ModelStoreError               a stored model is missing, damaged or not the one asked for
 ├── KernelError                   a look failed after its charge; its details are withheld
 ├── SchemaError (ValueError)      the public description of the table is wrong
 └── SourceError (ValueError)      the rows cannot be reached, or their structure does not fit the schema
@@ -19,6 +21,14 @@ class DpsynthError(Exception):
     """Base of everything dpsynth raises on purpose."""
 
 
+class BundleError(DpsynthError):
+    """A release folder cannot be written, or a table cannot be drawn as asked. Nothing was charged."""
+
+
+class ModelStoreError(DpsynthError):
+    """A stored model is missing, damaged or not the one its digest names."""
+
+
 class KernelError(DpsynthError):
     """A look failed inside the kernel after it was charged. Carries no detail: any might quote a row."""
 
@@ -31,4 +41,4 @@ class SourceError(DpsynthError, ValueError):
     """The rows cannot be reached, or the table's structure does not fit the schema. It never quotes a cell."""
 
 
-__all__ = ["DpsynthError", "KernelError", "SchemaError", "SourceError"]
+__all__ = ["BundleError", "DpsynthError", "KernelError", "ModelStoreError", "SchemaError", "SourceError"]

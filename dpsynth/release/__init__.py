@@ -1,0 +1,1 @@
+"""The way out: models kept, tables sealed, admitted, bundled and verified."""
