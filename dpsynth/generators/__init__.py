@@ -9,8 +9,9 @@ from typing import Any
 from dpsynth.generators.base import Generator
 from dpsynth.generators.independent import Independent
 from dpsynth.generators.marginal_model import MarginalModel
+from dpsynth.generators.mst import MST
 
-GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType({"independent": Independent})
+GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType({"independent": Independent, "mst": MST})
 """Every recipe by its short name."""
 
 
@@ -28,4 +29,4 @@ def generator_from(name: str, parameters: Mapping[str, Any] | None = None) -> Ge
         raise ValueError(f"generator {name!r} does not take settings {sorted(parameters or {})}") from error
 
 
-__all__ = ["GENERATORS", "Generator", "Independent", "MarginalModel", "generator_from"]
+__all__ = ["GENERATORS", "MST", "Generator", "Independent", "MarginalModel", "generator_from"]
