@@ -19,6 +19,7 @@ from dpsynth.columns import (
     Ordinal,
 )
 from dpsynth.errors import SchemaError
+from dpsynth.text import canonical, cell_text
 
 MOST_VALUES = 1000
 """Distinct texts beyond which a column is taken for free text or an identifier and refused."""
@@ -68,7 +69,9 @@ def _column(name: str, cells: pd.Series[Any], bins: int) -> Any:
         return _temporal(name, known, missing, bins)
     if pd.api.types.is_numeric_dtype(known.dtype) and not pd.api.types.is_complex_dtype(known.dtype):
         return _number(name, known, missing, bins)
-    return _listed(Categorical, name, sorted({str(value).strip() for value in known} - {""}), missing)
+    texts = {canonical(cell_text(value) or "") for value in known.unique()}
+    blank = None in texts
+    return _listed(Categorical, name, sorted(text for text in texts if text is not None), missing or blank)
 
 
 def _listed(kind: type[ColumnBase], name: str, values: list[Any], missing: bool) -> ColumnBase:

@@ -1,0 +1,101 @@
+"""A source: the kernel's only way to rows. It gives column names (structure) and batches (rows), no more.
+
+Everything that can be wrong with a table's structure is found by `open_source` and `check_structure`, before
+anything is charged. No value ever changes what happens: a cell nobody can read arrives as one that does not
+read. Errors are raised outside any ``except`` block, so that no library message, which may quote a cell, is
+kept in ``__context__``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from dpsynth.errors import SourceError
+from dpsynth.schema import Schema
+
+BATCH = 65_536
+"""Rows in a batch, unless asked otherwise."""
+
+
+class Source(ABC):
+    """A table that can be read from its first row to its last, as often as needed."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """The column names, all different."""
+
+    @abstractmethod
+    def batches(self, columns: Sequence[str], size: int = BATCH) -> Iterator[pa.RecordBatch]:
+        """The rows, in order, with the given columns alone.
+
+        Args:
+            columns: some of `Source.columns`.
+            size: rows in a batch at most.
+
+        Raises:
+            SourceError: the table can no longer be read.
+        """
+
+
+def check_structure(source: Source, schema: Schema) -> None:
+    """The source has the unit column and every column the schema declares.
+
+    Raises:
+        SourceError: it has not; the message names the schema's columns, never the source's.
+    """
+    present = set(source.columns)
+    folded = {name.strip().casefold() for name in present}
+    wanted = [*([schema.unit] if schema.unit is not None else []), *schema.names]
+    lacking = [name for name in wanted if name not in present]
+    if not lacking:
+        return
+    what = "the unit column" if lacking == [schema.unit] else "column" if len(lacking) == 1 else "columns"
+    near = [name for name in lacking if name.strip().casefold() in folded]
+    hint = " (there is one that differs in case or spaces)" if near == lacking and len(near) == 1 else ""
+    raise SourceError(
+        f"the table lacks {what} {', '.join(repr(name) for name in lacking)}, which the schema declares{hint}; "
+        "rename the table's columns or correct the schema"
+    )
+
+
+def unique_names(names: Sequence[object], *, quote: bool = True) -> tuple[str, ...]:
+    """Column names as text, all different.
+
+    Args:
+        names: as the table has them, text or whole numbers.
+        quote: whether an error may quote a name. False where a first row of cells may stand for the names.
+
+    Raises:
+        SourceError: a name is something else, or occurs twice.
+    """
+    seen: dict[str, int] = {}
+    for at, name in enumerate(names, start=1):
+        if not isinstance(name, (str, int)):
+            raise SourceError(f"the name of column {at} is not text but {type(name).__name__}; rename it")
+        text = str(name)
+        if text in seen:
+            called = f", {text!r}" if quote else ""
+            raise SourceError(f"columns {seen[text]} and {at} have the same name{called}; rename one of them")
+        seen[text] = at
+    return tuple(seen)
+
+
+def guarded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches; whatever a library raises on the way becomes one bare `SourceError`."""
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except Exception:
+            batch = None
+        if batch is None:
+            raise SourceError("the table could not be read to its end; check that its file is complete")
+        yield batch
+
+
+__all__ = ["BATCH", "Source", "check_structure", "guarded", "unique_names"]
