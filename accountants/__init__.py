@@ -15,6 +15,7 @@ from accountants.errors import (
     BudgetError,
     EventError,
     GateRefused,
+    KeyFileError,
     LedgerBusy,
     LedgerCorrupt,
     LedgerError,
@@ -25,16 +26,25 @@ from accountants.errors import (
 )
 from accountants.events import Event, ExponentialMechanism, Gaussian
 from accountants.filters import Meter
+from accountants.gate import Admitted, Refused, Rule, decide, decide_draw, decide_release
+from accountants.keys import Keyring, PublicKey, SigningKey
+from accountants.ledger import Account, AccountState, Ledger, ReasonCode, ReleaseState, Reservation, Row, Status
+from accountants.lifetime import Charge, Lifetime
 from accountants.plan import AdaptivePlan, FixedPlan, Plan, plan_from_json
+from accountants.policy import Policy
 from accountants.profile import Profile
 from accountants.unit import PrivacyUnit
 
 __all__ = [
+    "Account",
+    "AccountState",
     "AccountingError",
     "AdaptivePlan",
+    "Admitted",
     "Allowance",
     "Budget",
     "BudgetError",
+    "Charge",
     "Claim",
     "Event",
     "EventError",
@@ -42,18 +52,35 @@ __all__ = [
     "FixedPlan",
     "GateRefused",
     "Gaussian",
+    "KeyFileError",
+    "Keyring",
+    "Ledger",
     "LedgerBusy",
     "LedgerCorrupt",
     "LedgerError",
+    "Lifetime",
     "Meter",
     "Plan",
     "PlanError",
+    "Policy",
     "PolicyError",
     "PrivacyUnit",
     "Profile",
+    "PublicKey",
+    "ReasonCode",
+    "Refused",
+    "ReleaseState",
+    "Reservation",
+    "Row",
+    "Rule",
+    "SigningKey",
+    "Status",
     "UnknownDataset",
     "UnplannedEvent",
     "compose",
+    "decide",
+    "decide_draw",
+    "decide_release",
     "mu_squared_cap",
     "numerical_slack",
     "plan_from_json",

@@ -1,0 +1,343 @@
+"""The gate: whether a release may be run, and whether a table may leave. Pure functions of declared parameters.
+
+Nothing here sees rows, noisy answers, clocks or files. A refusal names its rule, gives the figures and says
+what would be admitted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, NoReturn, final
+
+from accountants.allowance import numerical_slack
+from accountants.budget import Budget
+from accountants.claim import Claim
+from accountants.crosscheck import Interval, epsilon_interval
+from accountants.errors import GateRefused
+from accountants.exact import DOWN, UP, floor_float
+from accountants.lifetime import Charge, Lifetime
+from accountants.policy import DEFAULT_POLICY, NUMERICS, SCHEMA_ORIGINS, Policy
+from accountants.profile import Profile
+
+if TYPE_CHECKING:
+    from accountants.ledger.state import AccountState
+
+_LABEL = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Rule(StrEnum):
+    """Every rule the gate refuses by."""
+
+    NUMERICS = "numerics"
+    """The noise is none, seeded, or of a class that is not admitted."""
+    CLAIM = "claim"
+    """The claim contradicts itself: its looks cost more than the budget it declares, or a field means nothing."""
+    ACCOUNTANTS = "accountants"
+    """The two accountants do not agree that the claim stays within its declared budget."""
+    POLICY = "policy"
+    """A ceiling, a list or a label cap of the policy."""
+    UNIT = "unit"
+    """Another privacy unit than the account's earlier releases."""
+    LIFETIME = "lifetime"
+    """More than is left of the dataset's lifetime budget."""
+    CHAIN = "chain"
+    """The ledger's chain is broken."""
+    MODEL = "model"
+    """The model is not the one that a committed release of this account recorded."""
+    TABLE = "table"
+    """The table is on no draw row of this account."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No, by which rule, with the figures and the way out."""
+
+    rule: Rule
+    reason: str
+    way_out: str
+
+    def raise_(self) -> NoReturn:
+        """Raise as an error.
+
+        Raises:
+            GateRefused: always.
+        """
+        raise GateRefused(self.rule.value, self.reason, self.way_out)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Yes.
+
+    Attributes:
+        charge: what the account is charged (zero where a table leaves: its release was charged when reserved).
+        release: the id of the release that made a table; None for a reservation.
+    """
+
+    charge: Charge
+    release: str | None = None
+
+    def raise_(self) -> None:
+        """Nothing is raised."""
+
+
+def decide(claim: Claim, state: AccountState, policy: Policy = DEFAULT_POLICY) -> Admitted | Refused:
+    """Whether `claim` may be reserved on the account: the claim alone, then policies, then what is left.
+
+    The account's own policy, recorded at opening, holds beside `policy`.
+
+    **Guarantee.** An admitted claim's looks at capacity are within its declared (epsilon, delta) by both
+    accountants, and its charge fits the lifetime filter beside everything charged before.
+    """
+    policies = (policy,) if state.policy is None else (policy, state.policy)
+    charge = Charge.of(claim)
+    refused = check_claim(claim)
+    for each in policies:
+        refused = refused or _check_policy(claim, each)
+    refused = refused or _check_unit(claim, state)
+    for each in policies:
+        refused = refused or _check_labels(claim, charge, state, each)
+    return refused or _check_lifetime(claim, charge, state) or Admitted(charge)
+
+
+def decide_draw(release_id: str, model_digest: str, state: AccountState) -> Admitted | Refused:
+    """Whether a table may be drawn from a model: its release must have committed that very model."""
+    release = state.releases.get(release_id)
+    if release is None or release.model is None:
+        status = "never reserved" if release is None else release.status.value
+        return Refused(
+            Rule.MODEL,
+            f"release {release_id} of dataset {state.dataset!r} is {status}, not committed.",
+            "Draw from a model whose run was committed.",
+        )
+    if release.model != model_digest:
+        return Refused(
+            Rule.MODEL,
+            f"release {release_id} committed model {release.model[:16]}, this is model {model_digest[:16]}.",
+            "Draw from the committed model as it was stored.",
+        )
+    return Admitted(Charge(), release_id)
+
+
+def decide_release(
+    table_digest: str,
+    model_digest: str,
+    state: AccountState | None,
+    policy: Policy = DEFAULT_POLICY,
+    *,
+    numerics: str = "exact",
+) -> Admitted | Refused:
+    """Whether a table may leave.
+
+    Args:
+        table_digest, model_digest: of the table at hand and of the model it says it was drawn from.
+        state: the account; None where its ledger's chain is broken.
+        policy: as in `decide`; a ceiling lowered since the reservation holds.
+        numerics: how the noise behind the table was made, as its maker knows: ``exact``, ``idealised``,
+            ``none`` or ``seeded``.
+    """
+    if state is None:
+        return Refused(
+            Rule.CHAIN,
+            "the ledger's chain is broken.",
+            "Release nothing from it; run `dpsynth ledger verify` and restore a backup.",
+        )
+    if numerics not in NUMERICS:
+        return _not_private(numerics)
+    row = state.draws.get(table_digest)
+    if row is None:
+        return Refused(
+            Rule.TABLE,
+            f"table {table_digest[:16]} is on no draw of dataset {state.dataset!r}.",
+            "Release a table as it was drawn, unedited, from a model committed on this account; "
+            "`dpsynth sample` draws again at no cost.",
+        )
+    release_id = str(row.body["release"])
+    drawn = decide_draw(release_id, model_digest, state)
+    if isinstance(drawn, Refused):
+        return drawn
+    claim = state.releases[release_id].claim
+    if claim.numerics != numerics:
+        return Refused(
+            Rule.NUMERICS,
+            f"the release was reserved with numerics {claim.numerics!r}, the table was made with {numerics!r}.",
+            "Plan and reserve a release with the numerics it will run with.",
+        )
+    refused = check_claim(claim)
+    for each in (policy,) if state.policy is None else (policy, state.policy):
+        refused = refused or _check_policy(claim, each)
+    return refused or drawn
+
+
+def check_claim(claim: Claim) -> Refused | None:
+    """Rules on the claim alone. A frame and a plan at capacity must be within the declared budget, twice."""
+    if claim.numerics not in NUMERICS:
+        return _not_private(claim.numerics)
+    malformed = _malformed(claim)
+    if malformed:
+        return Refused(Rule.CLAIM, malformed, "Correct the plan and ask again.")
+    budget = claim.budget
+    delta = DOWN.subtract(budget.delta, numerical_slack(budget.epsilon))
+    if delta <= 0:
+        return Refused(
+            Rule.CLAIM,
+            f"at epsilon {budget.epsilon} the samplers' numerical slack exceeds delta {budget.delta}.",
+            "Declare a smaller epsilon or a larger delta.",
+        )
+    first = _first_accountant(claim.capacity, delta)
+    if Decimal(first) > budget.epsilon:
+        return Refused(
+            Rule.CLAIM,
+            f"the planned looks cost epsilon {_up(first)} at delta {_delta(budget.delta)} "
+            f"(mu {_up(claim.profile.mu)}), more than the declared {budget.epsilon}.",
+            f"Declare epsilon {_up(first)}, or plan again within epsilon {budget.epsilon}.",
+        )
+    second = epsilon_interval((claim.plan, *claim.frame), floor_float(delta))
+    if not second.confirms(first) or Decimal(second.high) > budget.epsilon:
+        return _disagreement(first, second, budget)
+    return None
+
+
+def _not_private(numerics: str) -> Refused:
+    return Refused(
+        Rule.NUMERICS,
+        f"numerics {numerics!r} is not private: noise must come from the operating system's randomness.",
+        "Run again without test settings; seeded and no-noise modes are for tests only.",
+    )
+
+
+def _malformed(claim: Claim) -> str | None:
+    if not _DIGEST.fullmatch(claim.schema_digest):
+        return f"the schema digest must be a sha256 in lower-case hex, got {claim.schema_digest!r}."
+    if claim.schema_origin not in SCHEMA_ORIGINS:
+        return f"schema origin must be one of {sorted(SCHEMA_ORIGINS)}, got {claim.schema_origin!r}."
+    for name, label in (("generator", claim.generator), ("purpose", claim.purpose), ("recipient", claim.recipient)):
+        if label is not None and not _LABEL.fullmatch(label):
+            return f"{name} must be 1 to 100 printable characters, got {label!r}."
+    return None
+
+
+def _disagreement(first: float, second: Interval, budget: Budget) -> Refused:
+    return Refused(
+        Rule.ACCOUNTANTS,
+        f"the first accountant finds epsilon {first:.9g}, the second between {second.low:.9g} and {second.high:.9g}, "
+        f"and both must agree on at most the declared {budget.epsilon}.",
+        "Declare a slightly larger epsilon, or plan with a little more noise.",
+    )
+
+
+def _check_policy(claim: Claim, policy: Policy) -> Refused | None:
+    budget = claim.budget
+    if budget.epsilon > policy.max_epsilon:
+        return Refused(
+            Rule.POLICY,
+            f"the release declares epsilon {budget.epsilon}; policy allows at most {policy.max_epsilon} per release.",
+            f"Lower epsilon to {policy.max_epsilon}.",
+        )
+    if budget.delta > policy.max_delta:
+        return Refused(
+            Rule.POLICY,
+            f"the release declares delta {_delta(budget.delta)}; policy allows at most {_delta(policy.max_delta)}.",
+            f"Lower delta to {_delta(policy.max_delta)}.",
+        )
+    if policy.generators is not None and claim.generator not in policy.generators:
+        return _not_listed("generator", claim.generator, policy.generators)
+    if claim.numerics not in policy.numerics:
+        return _not_listed("numerics", claim.numerics, policy.numerics)
+    if claim.schema_origin not in policy.schema_origins:
+        return _not_listed("schema origin", claim.schema_origin, policy.schema_origins)
+    return None
+
+
+def _not_listed(what: str, got: str | None, allowed: frozenset[str] | Mapping[str, Budget]) -> Refused:
+    names = ", ".join(sorted(allowed)) or "none"
+    got_text = f"no {what}" if got is None else f"{what} {got!r}"
+    return Refused(Rule.POLICY, f"policy does not admit {got_text}.", f"Admitted: {names}.")
+
+
+def _check_unit(claim: Claim, state: AccountState) -> Refused | None:
+    unit = state.unit
+    if unit is None or unit.column == claim.unit.column:
+        return None
+    had, got = (f"column {each!r}" if each is not None else "the row" for each in (unit.column, claim.unit.column))
+    return Refused(
+        Rule.UNIT,
+        f"the earlier releases of dataset {state.dataset!r} protect {had}, this one {got}; their costs do not add up.",
+        f"Declare {had} as the privacy unit.",
+    )
+
+
+def _check_labels(claim: Claim, charge: Charge, state: AccountState, policy: Policy) -> Refused | None:
+    for name, label, caps, unlisted in (
+        ("purpose", claim.purpose, policy.purposes, policy.unlisted_purposes),
+        ("recipient", claim.recipient, policy.recipients, policy.unlisted_recipients),
+    ):
+        cap = None if label is None else caps.get(label)
+        if cap is None:
+            if not unlisted:
+                return _not_listed(name, label, caps)
+            continue
+        spent = state.spent_on(purpose=label) if name == "purpose" else state.spent_on(recipient=label)
+        scope = f"{name} {label!r} on dataset {state.dataset!r}"
+        refused = _over(Rule.POLICY, claim, charge, spent, Lifetime.of(cap, state.filter), scope)
+        if refused:
+            return refused
+    return None
+
+
+def _check_lifetime(claim: Claim, charge: Charge, state: AccountState) -> Refused | None:
+    return _over(Rule.LIFETIME, claim, charge, state.spent, state.lifetime, f"dataset {state.dataset!r}")
+
+
+def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime, scope: str) -> Refused | None:
+    if cap.admits(spent, charge):
+        return None
+    delta = claim.budget.delta
+    if cap.mu_squared is not None:
+        figures = (
+            f"mu^2 {_up(charge.mu_squared)} of which {_down(cap.remaining_mu_squared(spent) or Decimal(0))} is left "
+            f"({_up(spent.mu_squared)} of {_down(cap.mu_squared)} is charged)"
+        )
+    else:
+        left, left_delta = cap.budget.epsilon - spent.epsilon, cap.budget.delta - spent.delta
+        figures = f"which epsilon {left} and delta {_delta(left_delta)} are left"
+    reason = (
+        f"the release asks for {claim.budget} (mu {_up(claim.profile.mu)}), {figures}; {scope} is opened for "
+        f"{cap.budget} and epsilon {_up(cap.spent_epsilon(spent))} of it is charged."
+    )
+    fits = cap.remaining_epsilon(spent, delta)
+    if fits > 0:
+        way = f"At most epsilon {fits:f} at delta {_delta(delta)} fits: lower epsilon to that. "
+    else:
+        way = f"No further release at delta {_delta(delta)} fits. "
+    return Refused(rule, reason, way + "Committed models can be sampled again at no cost.")
+
+
+@lru_cache(maxsize=1024)
+def _first_accountant(mu_squared: Decimal, delta: Decimal) -> float:
+    return Profile(mu_squared).epsilon(delta)
+
+
+def _up(value: float | Decimal) -> str:
+    return f"{UP.create_decimal(value).quantize(_place(value), rounding='ROUND_CEILING').normalize():f}"
+
+
+def _down(value: float | Decimal) -> str:
+    return f"{DOWN.create_decimal(value).quantize(_place(value), rounding='ROUND_FLOOR').normalize():f}"
+
+
+def _place(value: float | Decimal) -> Decimal:
+    """Four significant digits."""
+    return Decimal(1).scaleb(Decimal(value).adjusted() - 3) if value else Decimal(1)
+
+
+def _delta(value: Decimal) -> str:
+    return f"{value.normalize():e}" if value else "0"

@@ -1,0 +1,313 @@
+"""The ledger: signed, chained rows behind every account, verified before anything is believed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn, final
+
+from sqlalchemy import Connection
+
+from accountants.budget import Budget
+from accountants.claim import Claim
+from accountants.errors import AccountingError, LedgerCorrupt, LedgerError, UnknownDataset
+from accountants.keys import PublicKey, SigningKey
+from accountants.ledger.account import Account
+from accountants.ledger.anchor import Anchor, Head
+from accountants.ledger.lock import RunLock
+from accountants.ledger.rows import GENESIS, Row, checked_dataset, corrupt, now, verified
+from accountants.ledger.state import AccountState, Fold
+from accountants.ledger.store import Store
+from accountants.lifetime import Lifetime
+from accountants.policy import Policy
+
+_TOLERANCE = Decimal("1e-9")
+"""By how much a capacity computed again may exceed the recorded charge before `verify` objects."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class View:
+    """Rows verified so far: the head of the chain, and the accounts they fold into."""
+
+    head: Head = (0, GENESIS)
+    accounts: Mapping[str, AccountState] = field(default_factory=lambda: MappingProxyType({}))
+
+    def extended(
+        self, rows: Iterable[tuple[Row, dict[str, Any]]], inspect: Callable[[Row], None] | None = None
+    ) -> View:
+        """The view after more verified rows, each shown to `inspect`."""
+        fold, last = Fold(self.accounts), None
+        for row, body in rows:
+            if inspect is not None:
+                inspect(row)
+            fold.apply(row, body)
+            last = row
+        return self if last is None else View((last.seq, last.hash), fold.states())
+
+
+@final
+class Draft:
+    """Rows being appended in one write transaction; the view already counts them."""
+
+    def __init__(self, store: Store, connection: Connection, view: View, key: SigningKey | None) -> None:
+        self._store, self._connection, self._key = store, connection, key
+        self.view = view
+
+    def state(self, dataset: str) -> AccountState:
+        """The account as of the last row appended."""
+        return _account(self.view, dataset)
+
+    def append(self, dataset: str, kind: str, body: Mapping[str, Any]) -> Row:
+        """Sign and insert one row.
+
+        Raises:
+            LedgerError: no signing key, or a body that its kind does not allow.
+        """
+        if self._key is None:
+            raise LedgerError("this ledger was opened without a signing key and is read only; pass the key")
+        row = Row.signed(self.view.head[0] + 1, dataset, kind, body, self.view.head[1], self._key)
+        self.view = self.view.extended([(row, row.body)])
+        self._store.insert(self._connection, row)
+        return row
+
+
+@final
+class Ledger:
+    """All accounts in one append-only, hash-chained, signed table.
+
+    Args:
+        url: ``sqlite:///path.db``, made where there is none, or ``sqlite://`` for one in memory.
+        key: signs new rows. None reads only; a ledger in memory then makes a key of its own.
+        trusted: public keys, by key id, whose rows are believed; `key` always is.
+        anchor: a file kept elsewhere that holds the last (seq, hash).
+
+    Raises:
+        LedgerError: the address, file or folder cannot be used; it is not a ledger, or a newer one.
+        LedgerBusy: another program holds the file.
+
+    **Guarantee.** Every figure comes from rows whose chain and signatures were verified, back to the first.
+    Editing, inserting, removing or reordering rows is detected without the key. Cutting off the newest rows
+    (an older copy put back) is detected with an anchor, or by a process that has seen them; else it is not.
+    """
+
+    def __init__(
+        self,
+        url: str = "sqlite://",
+        key: SigningKey | None = None,
+        trusted: Mapping[str, PublicKey] | None = None,
+        anchor: Path | str | None = None,
+    ) -> None:
+        self._store = Store(url)
+        self._key = SigningKey.generate() if key is None and self._store.path is None else key
+        self._trusted = dict(trusted or {})
+        if self._key is not None:
+            self._trusted[self._key.public.key_id] = self._key.public
+        self._anchor = None if anchor is None else Anchor(Path(anchor))
+        self._view = View()
+        self._mutex = threading.RLock()
+        self._plant()
+
+    @property
+    def place(self) -> str:
+        """Where the ledger is, for messages."""
+        return self._store.place
+
+    @property
+    def rollback_detectable(self) -> bool:
+        """Whether an older copy put back is detected: whether there is an anchor."""
+        return self._anchor is not None
+
+    @property
+    def head(self) -> Head:
+        """(seq, hash) of the last row; ``(0, 64 zeros)`` where there is none.
+
+        Raises:
+            LedgerCorrupt, LedgerError, LedgerBusy: the ledger cannot be trusted or read.
+        """
+        return self._refreshed().head
+
+    def open(self, dataset: str, budget: Budget, filter: str = "gdp", policy: Policy | None = None) -> Account:
+        """Open a dataset's account, once and for all, with its lifetime budget.
+
+        Args:
+            dataset: 1 to 64 letters, digits, ``. _ -``. Declared; never derived from a path or from content.
+            budget: all that may ever be spent on it.
+            filter: ``gdp``, where many releases share best, or ``sum`` of declared epsilon and delta.
+            policy: holds for every reservation of the account, beside whatever a session asks for.
+
+        Raises:
+            LedgerError: it is open already, or the id is malformed.
+            BudgetError, PlanError: no such filter, or a budget that the samplers' slack eats.
+        """
+        checked_dataset(dataset)
+        lifetime = Lifetime.of(budget, filter)
+        with self.writing() as draft:
+            standing = draft.view.accounts.get(dataset)
+            if standing is not None:
+                raise LedgerError(
+                    f"dataset {dataset!r} is open already, for {standing.budget}, filter {standing.filter!r}; "
+                    "a lifetime budget is set once, see `dpsynth ledger show`"
+                )
+            body = {
+                "at": now(),
+                "lifetime": lifetime.to_json(),
+                "policy": None if policy is None else policy.to_json(),
+            }
+            draft.append(dataset, "open", body)
+        return Account(self, dataset)
+
+    def account(self, dataset: str) -> Account:
+        """The account of a dataset that was opened.
+
+        Raises:
+            UnknownDataset: it was not; the message names those that were.
+            LedgerCorrupt, LedgerError, LedgerBusy: the ledger cannot be trusted or read.
+        """
+        self.state(dataset)
+        return Account(self, dataset)
+
+    def datasets(self) -> tuple[str, ...]:
+        """Datasets in the order of opening.
+
+        Raises:
+            LedgerCorrupt, LedgerError, LedgerBusy: the ledger cannot be trusted or read.
+        """
+        return tuple(self._refreshed().accounts)
+
+    def state(self, dataset: str) -> AccountState:
+        """An account's state as of now; see `Account.state`."""
+        return _account(self._refreshed(), dataset)
+
+    def rows(self, dataset: str | None = None) -> tuple[Row, ...]:
+        """All rows, or those of one dataset, the whole chain verified from the first.
+
+        Raises:
+            LedgerCorrupt, LedgerError, LedgerBusy: the ledger cannot be trusted or read.
+        """
+        kept: list[Row] = []
+        with self._mutex, self._store.read() as connection:
+            for row, _ in verified(self._store.after(connection, 0), View().head, self._trusted):
+                if dataset is None or row.account == dataset:
+                    kept.append(row)
+        return tuple(kept)
+
+    def verify(self) -> Head:
+        """Check everything again from the first row: chain, signatures, transitions, charges and the anchor.
+
+        Returns:
+            The head.
+
+        Raises:
+            LedgerCorrupt: which row, and what is wrong.
+            LedgerError, LedgerBusy: the ledger cannot be read.
+        """
+        with self._mutex:
+            self._refreshed()  # what this process has believed must still be there
+            with self._store.read() as connection:
+                self._view = self._current(connection, View(), _check_charge)
+            return self._view.head
+
+    def run_lock(self, dataset: str) -> RunLock:
+        """A handle on the lock that one running session of a dataset holds."""
+        return self._store.run_lock(dataset)
+
+    @contextmanager
+    def writing(self) -> Iterator[Draft]:
+        """One write transaction over a verified, current view; all its rows are appended, or none.
+
+        Raises:
+            LedgerCorrupt, LedgerError, LedgerBusy: the ledger cannot be trusted or written. Where only the anchor
+                cannot be written, the rows are on record and the message says so.
+        """
+        with self._mutex:
+            if self._anchor is not None:
+                self._anchor.check_writable()
+            with self._store.write() as connection:
+                view = self._current(connection, self._view)
+                draft = Draft(self._store, connection, view, self._key)
+                yield draft
+            self._view = draft.view
+            if self._anchor is not None:
+                self._anchor.advance(self._view.head)
+
+    def _refreshed(self) -> View:
+        with self._mutex:
+            with self._store.read() as connection:
+                self._view = self._current(connection, self._view)
+            return self._view
+
+    def _current(self, connection: Connection, view: View, inspect: Callable[[Row], None] | None = None) -> View:
+        """`view` brought up to date. The anchor is read first: rows read after it are at least as new."""
+        anchored = self._anchor.read() if self._anchor is not None else None
+        seq, digest = view.head
+        if seq and self._store.hash_at(connection, seq) != digest:
+            raise corrupt(seq, "this process has read another row there (the ledger was rolled back or replaced)")
+        view = view.extended(verified(self._store.after(connection, seq), view.head, self._trusted), inspect)
+        if self._anchor is not None:
+            self._check_anchor(connection, view, anchored)
+        return view
+
+    def _check_anchor(self, connection: Connection, view: View, anchored: Head | None) -> None:
+        assert self._anchor is not None
+        anchored = anchored or self._anchor.read()  # planted since, by the process that wrote the first rows
+        if anchored is None:
+            raise LedgerCorrupt(
+                f"the anchor {self._anchor.path} is missing but the ledger has {view.head[0]} rows; restore the anchor "
+                "from where it was, or leave the anchor out and accept that rollback is not detectable"
+            )
+        seq, digest = anchored
+        if seq > view.head[0] or digest != (self._store.hash_at(connection, seq) if seq else GENESIS):
+            raise LedgerCorrupt(
+                f"the ledger was rolled back, forked or replaced: the anchor names row {seq} ({digest[:16]}), "
+                f"which is not in its chain of {view.head[0]} rows; restore the newest copy of the ledger"
+            )
+        if seq < view.head[0]:  # a process died between its commit and its anchor
+            with suppress(LedgerError):
+                self._anchor.advance(view.head)
+
+    def _plant(self) -> None:
+        """Write the anchor of an empty ledger, so that a missing one is always a reason to stop."""
+        if self._anchor is None:
+            return
+        with self._store.read() as connection:
+            empty = next(self._store.after(connection, 0), None) is None
+        if empty and self._anchor.read() is None:
+            self._anchor.advance((0, GENESIS))
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.place})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a ledger is not pickled or copied; open it again by its address")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        self.__reduce__()
+
+
+def _account(view: View, dataset: str) -> AccountState:
+    state = view.accounts.get(dataset)
+    if state is None:
+        opened = ", ".join(sorted(view.accounts)) or "none"
+        raise UnknownDataset(
+            f"no account is open for dataset {dataset!r} (open: {opened}); open one with "
+            f"`dpsynth ledger open {dataset} --epsilon 3 --delta 1e-8`"
+        )
+    return state
+
+
+def _check_charge(row: Row) -> None:
+    if row.kind != "reserve":
+        return
+    body = row.body
+    try:
+        capacity = Claim.from_json(body["claim"]).capacity
+    except (AccountingError, KeyError, TypeError, ValueError):
+        raise corrupt(row.seq, "its claim cannot be read") from None
+    if capacity > Decimal(body["charge"]["mu_squared"]) * (1 + _TOLERANCE):
+        raise corrupt(row.seq, "its charge is below its claim's capacity")

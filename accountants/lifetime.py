@@ -1,0 +1,203 @@
+"""A lifetime budget as a filter: what a release is charged, what an account admits, how much epsilon is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
+from typing import Any, Literal, final
+
+from accountants.allowance import mu_squared_cap, numerical_slack
+from accountants.budget import Budget
+from accountants.claim import Claim
+from accountants.errors import BudgetError, PlanError
+from accountants.exact import DOWN, UP, real
+from accountants.profile import Profile
+
+Filter = Literal["gdp", "sum"]
+FILTERS: tuple[Filter, ...] = ("gdp", "sum")
+_DIGITS = 6
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one release, or several together, cost in either currency. Sums are rounded up.
+
+    Attributes:
+        mu_squared, delta0: at capacity, for a `gdp` account. Every event there is today has delta0 = 0.
+        epsilon, delta: as declared, for a `sum` account.
+    """
+
+    mu_squared: Decimal = Decimal(0)
+    delta0: Decimal = Decimal(0)
+    epsilon: Decimal = Decimal(0)
+    delta: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, claim: Claim) -> Charge:
+        """A claim's cost: its capacity and its declared budget, whatever the run will use of them."""
+        return cls(claim.capacity, Decimal(0), claim.budget.epsilon, claim.budget.delta)
+
+    def __add__(self, other: Charge) -> Charge:
+        return Charge(
+            UP.add(self.mu_squared, other.mu_squared),
+            UP.add(self.delta0, other.delta0),
+            UP.add(self.epsilon, other.epsilon),
+            UP.add(self.delta, other.delta),
+        )
+
+    @classmethod
+    def total(cls, charges: Iterable[Charge]) -> Charge:
+        """The sum, in order."""
+        total = cls()
+        for charge in charges:
+            total = total + charge
+        return total
+
+    def to_json(self) -> dict[str, str]:
+        """Decimal strings, exact."""
+        return {
+            "mu_squared": str(self.mu_squared),
+            "delta0": str(self.delta0),
+            "epsilon": str(self.epsilon),
+            "delta": str(self.delta),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Charge:
+        """The inverse of `to_json`.
+
+        Raises:
+            BudgetError: a figure is missing, negative or not a number.
+        """
+        if sorted(body) != ["delta", "delta0", "epsilon", "mu_squared"]:
+            raise BudgetError(f"a charge has mu_squared, delta0, epsilon and delta, got {sorted(body)}")
+        figures = {name: real(name, value, BudgetError) for name, value in body.items()}
+        if min(figures.values()) < 0:
+            raise BudgetError("a charge is never negative")
+        return cls(**figures)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """What may ever be spent, and the rule that adds releases up.
+
+    Attributes:
+        budget: the (epsilon, delta) declared at opening.
+        filter: ``gdp`` or ``sum``.
+        mu_squared: the cap of a `gdp` filter, fixed at opening; None for `sum`.
+        delta0: the cap on delta0 of a `gdp` filter.
+
+    **Guarantee.** Releases may be chosen after seeing all earlier ones. `gdp`: a filter on the sum of mu^2 is
+    fully adaptive mu-GDP (Smith and Thakurta 2022; Koskela, Tobaben, Honkela 2022), and the cap is the mu^2
+    whose profile stays within (epsilon, delta) by both accountants, the samplers' slack taken off delta.
+    `sum`: a filter on the sums of epsilon and of delta is (epsilon, delta)-DP (Rogers et al. 2016, basic
+    composition; Whitehouse et al. 2023).
+    """
+
+    budget: Budget
+    filter: Filter
+    mu_squared: Decimal | None
+    delta0: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, budget: Budget, filter: str = "gdp") -> Lifetime:
+        """The filter for `budget`.
+
+        Raises:
+            BudgetError: no such filter.
+            PlanError: the samplers' numerical slack eats the delta.
+        """
+        if filter not in FILTERS:
+            raise BudgetError(f"filter must be one of {list(FILTERS)}, got {filter!r}")
+        return _lifetime(budget, filter)
+
+    def admits(self, spent: Charge, charge: Charge) -> bool:
+        """Whether `charge` fits beside what is `spent`."""
+        together = spent + charge
+        if self.mu_squared is not None:
+            return together.mu_squared <= self.mu_squared and together.delta0 <= self.delta0
+        return together.epsilon <= self.budget.epsilon and together.delta <= self.budget.delta
+
+    def remaining_mu_squared(self, spent: Charge) -> Decimal | None:
+        """mu^2 left, rounded down; None for a `sum` filter."""
+        if self.mu_squared is None:
+            return None
+        return max(Decimal(0), DOWN.subtract(self.mu_squared, spent.mu_squared))
+
+    def remaining_epsilon(self, spent: Charge, delta: float | str | Decimal) -> Decimal:
+        """The largest epsilon (to six digits, rounded down) that one more release at `delta` may declare.
+
+        Whatever is planned within it is admitted by the filter. 0 where nothing is.
+
+        Raises:
+            BudgetError: delta is not above 0 and below 1.
+        """
+        exact = Budget(1, delta).delta
+        left = self.remaining_mu_squared(spent)
+        if left is not None:
+            return _largest_epsilon(left, exact) if left > 0 else Decimal(0)
+        if UP.add(spent.delta, exact) > self.budget.delta:
+            return Decimal(0)
+        return max(Decimal(0), DOWN.subtract(self.budget.epsilon, spent.epsilon))
+
+    def spent_epsilon(self, spent: Charge) -> Decimal:
+        """Epsilon at the lifetime's delta of all that is spent, rounded up: the figure for people."""
+        if self.mu_squared is None:
+            return spent.epsilon
+        if spent.mu_squared == 0:
+            return Decimal(0)
+        delta = DOWN.subtract(self.budget.delta, numerical_slack(self.budget.epsilon))
+        return min(self.budget.epsilon, Decimal(repr(Profile(spent.mu_squared).epsilon(delta))))
+
+    def to_json(self) -> dict[str, Any]:
+        """As the opening row records it."""
+        cap = None if self.mu_squared is None else {"mu_squared": str(self.mu_squared), "delta0": str(self.delta0)}
+        return {"budget": self.budget.to_json(), "filter": self.filter, "cap": cap}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Lifetime:
+        """The inverse of `to_json`: the cap as recorded, not computed again.
+
+        Raises:
+            BudgetError: the text does not describe a filter.
+        """
+        budget, cap = Budget.from_json(body["budget"]), body["cap"]
+        match body["filter"]:
+            case "sum" if cap is None:
+                return cls(budget, "sum", None)
+            case "gdp" if cap is not None:
+                mu_squared, delta0 = (real(name, cap[name], BudgetError) for name in ("mu_squared", "delta0"))
+                return cls(budget, "gdp", mu_squared, delta0)
+        raise BudgetError(f"filter must be one of {list(FILTERS)} with its cap, got {body['filter']!r}")
+
+
+@lru_cache(maxsize=256)
+def _lifetime(budget: Budget, filter: Filter) -> Lifetime:
+    return Lifetime(budget, filter, mu_squared_cap(budget) if filter == "gdp" else None)
+
+
+@lru_cache(maxsize=256)
+def _largest_epsilon(left: Decimal, delta: Decimal) -> Decimal:
+    # The slack of a smaller epsilon is smaller, so one correction from below comes close and does not overshoot.
+    profile = Profile(left)
+    epsilon = Decimal(repr(profile.epsilon(delta)))
+    while numerical_slack(epsilon) >= delta:
+        epsilon = DOWN.multiply(epsilon, Decimal("0.99"))
+    corrected = DOWN.subtract(delta, numerical_slack(epsilon))
+    epsilon = max(epsilon, Decimal(repr(profile.epsilon(corrected))))
+    for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR):
+        rounded = Context(prec=_DIGITS, rounding=rounding).plus(epsilon).normalize()
+        if rounded > 0 and _fits(rounded, delta, left):
+            return rounded
+    return Decimal(0)
+
+
+def _fits(epsilon: Decimal, delta: Decimal, left: Decimal) -> bool:
+    try:
+        return mu_squared_cap(Budget(epsilon, delta)) <= left
+    except PlanError:
+        return False
