@@ -43,31 +43,38 @@ def as_arrow(column: Any) -> pa.Array:
     A column of Python objects becomes text, cell by cell. Whatever cannot be converted becomes cells that do
     not read.
     """
-    if isinstance(column, (pa.Array, pa.ChunkedArray)):
-        return _flat(column)
-    series = column if isinstance(column, pd.Series) else pd.Series(column)
+    if not isinstance(column, (pa.Array, pa.ChunkedArray, pd.Series)):
+        column = pd.Series(column)
+    try:
+        return _flat(column) if not isinstance(column, pd.Series) else _series_array(column)
+    except MemoryError:
+        raise
+    except Exception:
+        return pa.array([UNREADABLE] * len(column), pa.string())
+
+
+def _series_array(series: pd.Series[Any]) -> pa.Array:
     if isinstance(series.dtype, pd.CategoricalDtype):
-        categories = as_arrow(series.cat.categories.to_series())
+        categories = _series_array(series.cat.categories.to_series())
         codes = series.cat.codes.to_numpy()
         return categories.take(pa.array(codes, pa.int64(), mask=codes < 0))
-    array = None
-    if series.dtype != object and not isinstance(series.dtype, pd.PeriodDtype):
-        try:
-            array = _flat(pa.array(series))
-        except Exception:
-            array = None
-    return _object_array(series) if array is None else array
+    if series.dtype == object or isinstance(series.dtype, pd.PeriodDtype):
+        return _object_array(series)
+    try:
+        return _flat(pa.array(series))
+    except MemoryError:
+        raise
+    except Exception:
+        return _object_array(series)
 
 
 def _object_array(series: pd.Series[Any]) -> pa.Array:
-    cells: Any
-    try:
-        cells = series.to_numpy(dtype=object)
-    except Exception:
-        cells = [UNREADABLE] * len(series)
+    cells: Any = series.to_numpy(dtype=object)
     try:
         if pd.api.types.infer_dtype(cells, skipna=True) == "string":
             return pa.array(cells, pa.string(), from_pandas=True)
+    except MemoryError:
+        raise
     except Exception:
         pass
     return pa.array([cell_text(cell) for cell in cells], pa.string())

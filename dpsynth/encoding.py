@@ -75,7 +75,13 @@ class Encoder:
             cells: its cells, as a pandas Series, an Arrow array or anything a Series can be made of.
         """
         column = self._columns[name]
-        codes, nulls = self._codecs[name].encode(as_arrow(cells))
+        array = as_arrow(cells)
+        try:
+            codes, nulls = self._codecs[name].encode(array)
+        except MemoryError:
+            raise
+        except Exception:  # no library may stop a run, or speak, because of a value
+            codes, nulls = np.full(len(array), -1, dtype=np.int64), np.zeros(len(array), dtype=bool)
         if column.missing:
             codes[nulls] = column.cells
         codes[codes < 0] = column.outside_code
@@ -130,7 +136,13 @@ def unit_tokens(cells: Any) -> list[bytes | None]:
     Args:
         cells: the unit column, as a pandas Series, an Arrow array or anything a Series can be made of.
     """
-    inner, positions = texts(as_arrow(cells))
+    array = as_arrow(cells)
+    try:
+        inner, positions = texts(array)
+    except MemoryError:
+        raise
+    except Exception:
+        return [None] * len(array)
     tokens = [None if text is None or text == UNREADABLE else text.encode("utf-8") for text in inner]
     return [tokens[at] for at in positions.tolist()]
 

@@ -1,0 +1,194 @@
+"""A codebook, the list of columns every study has, turned into a schema. It describes the table; it is not data.
+
+The codebook is a CSV file with a header line and one line per column of the table::
+
+    column,type,values,min,max,missing,label
+    patient_id,unit,,,,,
+    sex,categorical,F|M,,,yes,Sex at birth
+    age,integer,,0,110,,Age in years
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from io import StringIO
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.comments import CommentedMap
+
+from dpsynth.columns import COLUMN_TYPES, Column
+from dpsynth.declared import unknown
+from dpsynth.errors import SchemaError
+from dpsynth.schema import Schema, column_yaml, dump_yaml, parse_column
+
+FIELDS = ("column", "type", "values", "min", "max", "missing", "label", "description", "bins", "scale", "decimals")
+"""Fields a codebook may have; the first two are required."""
+
+_TYPES = {
+    **{name: name for name in COLUMN_TYPES},
+    **dict.fromkeys(("category", "nominal", "text"), "categorical"),
+    **dict.fromkeys(("bool", "flag"), "boolean"),
+    **dict.fromkeys(("int", "count"), "integer"),
+    **dict.fromkeys(("number", "numeric", "real", "double"), "float"),
+    "ordered": "ordinal",
+    "timestamp": "datetime",
+}
+_FLAGS = {
+    **dict.fromkeys(("yes", "y", "true", "t", "1"), True),
+    **dict.fromkeys(("", "no", "n", "false", "f", "0"), False),
+}
+
+_HEADER = """\
+Drafted from a codebook. Everything in this file is public: it is released with the synthetic table and nothing
+in it is protected. Check values and bounds against what is known without the data, never against the data.
+Numbers and dates are cut into 16 bins unless 'bins' says otherwise (a count, or a list of edges)."""
+_UNIT = "The column that names the privacy unit (a person); it is never released."
+_NO_UNIT = "unit: person_id   # no unit column was given: each row counts as one person. Name it if a person has more."
+_AT_MOST = "Rows kept of each unit at most. More rows tell more and need more noise, in proportion."
+_ABOUT = "about_rows: 20000   # a rough number of rows, if it is public; helps planning."
+
+
+def read_codebook(path: str | PathLike[str]) -> Schema:
+    """The schema a codebook describes.
+
+    Raises:
+        SchemaError: the file cannot be read, or one of its lines describes no column; the message says which.
+    """
+    columns: list[Column] = []
+    lines: dict[str, int] = {}
+    unit = None
+    for line, row in _rows(path):
+        name = row.get("column", "")
+        if not name:
+            raise SchemaError(f"codebook line {line}: 'column' is empty; give the column's name")
+        if name in lines:
+            raise SchemaError(f"codebook line {line}: column {name!r} is already on line {lines[name]}; remove one")
+        lines[name] = line
+        if row.get("type", "").lower() == "unit":
+            if unit is not None:
+                raise SchemaError(f"codebook line {line}: {unit!r} is already the unit; a table has one unit column")
+            unit = name
+            continue
+        columns.append(_column(line, name, row))
+    if not columns:
+        raise SchemaError("the codebook describes no column; give it one line per column of the table")
+    return Schema(columns=tuple(columns), unit=unit)
+
+
+def draft(path: str | PathLike[str]) -> str:
+    """A schema in YAML, with comments for the person who completes it, from a codebook.
+
+    Raises:
+        SchemaError: the file cannot be read, or one of its lines describes no column; the message says which.
+    """
+    schema = read_codebook(path)
+    document = CommentedMap()
+    document.yaml_set_start_comment(_HEADER)
+    notes = []
+    if schema.unit is not None:
+        document["unit"] = schema.unit
+        document.yaml_set_comment_before_after_key("unit", before="\n" + _UNIT)
+        document["at_most"] = schema.at_most
+        document.yaml_set_comment_before_after_key("at_most", before=_AT_MOST)
+    else:
+        notes.append(_NO_UNIT)
+    notes.append(_ABOUT)
+    document["columns"] = CommentedMap({column.name: column_yaml(column) for column in schema.columns})
+    document.yaml_set_comment_before_after_key("columns", before="\n".join(notes))
+    return dump_yaml(document)
+
+
+def _rows(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    text = None
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+    if text is None:
+        raise SchemaError(f"cannot read the codebook {str(path)!r}: {reason}")
+    reader = csv.reader(StringIO(text, newline=""))
+    header = [name.strip().lower() for name in next(reader, [])]
+    for name in header:
+        if name not in FIELDS:
+            raise SchemaError(f"codebook line 1: {unknown('field', name, FIELDS)}")
+    for needed in ("column", "type"):
+        if header.count(needed) != 1:
+            raise SchemaError(f"codebook line 1: the field {needed!r} is required once, got {header}")
+    start = reader.line_num + 1
+    for record in reader:
+        line, start = start, reader.line_num + 1
+        cells = [cell.strip() for cell in record]
+        if not any(cells):
+            continue
+        if len(cells) > len(header) and any(cells[len(header) :]):
+            raise SchemaError(
+                f"codebook line {line}: it has {len(cells)} fields, the header {len(header)}; "
+                "put text with commas in double quotes"
+            )
+        yield line, dict(zip(header, cells, strict=False))
+
+
+def _column(line: int, name: str, row: dict[str, str]) -> Any:
+    given = row.get("type", "").lower()
+    if given not in _TYPES:
+        raise SchemaError(f"codebook line {line}: column {name!r}: {unknown('type', given, [*COLUMN_TYPES, 'unit'])}")
+    kind = _TYPES[given]
+    spec: dict[str, Any] = {"type": kind}
+    problem = None
+    try:
+        for field in FIELDS[2:]:
+            if text := row.get(field, ""):
+                spec[field] = _value(kind, field, text)
+        if kind == "boolean" and all(str(v).lower() in _FLAGS for v in spec.get("values", ())):
+            spec.pop("values", None)
+        return parse_column(name, spec)
+    except SchemaError as error:
+        problem = str(error)
+    except ValueError as error:
+        problem = f"column {name!r}: {error}"
+    raise SchemaError(f"codebook line {line}: {problem}")
+
+
+def _value(kind: str, field: str, text: str) -> Any:
+    if field == "values":
+        values = _split(text)
+        return [int(v) for v in values] if all(_is_code(v) for v in values) else values
+    if field == "missing":
+        if text.lower() not in _FLAGS:
+            raise ValueError(f"'missing' must be yes or no, got {text!r}")
+        return _FLAGS[text.lower()]
+    if field == "decimals":
+        return _number(field, text, whole=True)
+    if field == "bins":
+        edges = _split(text)
+        return _number(field, text, whole=True) if len(edges) == 1 else [_bound(kind, field, e) for e in edges]
+    if field in ("min", "max"):
+        return _bound(kind, field, text)
+    return text
+
+
+def _bound(kind: str, field: str, text: str) -> Any:
+    return _number(field, text, whole=kind == "integer") if kind in ("integer", "float") else text
+
+
+def _number(field: str, text: str, *, whole: bool) -> int | float:
+    try:
+        return int(text) if whole else float(text)
+    except ValueError:
+        pass
+    raise ValueError(f"{field!r} must be {'a whole number' if whole else 'a number'}, got {text!r}")
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split("|" if "|" in text else ";")]
+
+
+def _is_code(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and (digits == "0" or digits[0] != "0") and text != "-0"
+
+
+__all__ = ["FIELDS", "draft", "read_codebook"]
