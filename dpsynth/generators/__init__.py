@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from dpsynth.generators.aim import AIM
 from dpsynth.generators.base import Generator
 from dpsynth.generators.independent import Independent
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.mst import MST
 
-GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType({"independent": Independent, "mst": MST})
+GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType(
+    {"independent": Independent, "mst": MST, "aim": AIM}
+)
 """Every recipe by its short name."""
 
 
@@ -29,4 +32,4 @@ def generator_from(name: str, parameters: Mapping[str, Any] | None = None) -> Ge
         raise ValueError(f"generator {name!r} does not take settings {sorted(parameters or {})}") from error
 
 
-__all__ = ["GENERATORS", "MST", "Generator", "Independent", "MarginalModel", "generator_from"]
+__all__ = ["AIM", "GENERATORS", "MST", "Generator", "Independent", "MarginalModel", "generator_from"]

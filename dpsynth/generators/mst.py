@@ -16,7 +16,7 @@ from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.recoding import Recoding
-from dpsynth.generators.settings import planned, positive, whole
+from dpsynth.generators.settings import planned, positive, room_for, whole
 from dpsynth.graphical import GraphicalModel, JunctionTree, Measurement, estimate
 from dpsynth.hints import Hints
 from dpsynth.progress import report
@@ -72,7 +72,12 @@ class MST:
         }
 
     def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
-        """One-ways, d - 1 choices, pairs. A choice that could only go one way (two columns) is not planned."""
+        """One-ways, d - 1 choices, pairs. A choice that could only go one way (two columns) is not planned.
+
+        Raises:
+            PlanError: `max_cells` is too small for the one-ways alone.
+        """
+        room_for(domain, self.max_cells)
         columns = len(domain)
         choices = columns - 1 if columns > 2 else 0
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TypeVar
 
 from accountants import FixedPlan, Plan, PlanError
+from dpsynth.domain import Domain
 
 Event = TypeVar("Event")
 
@@ -32,6 +34,29 @@ def whole(name: str, value: int, *, least: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
+def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse a setting that is none of the allowed names.
+
+    Raises:
+        ValueError: what it is, what was given and what is allowed.
+    """
+    if value not in tuple(allowed):
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def room_for(domain: Domain, max_cells: int) -> None:
+    """Refuse a limit on the model that not even independent columns keep.
+
+    Raises:
+        PlanError: with both figures.
+    """
+    if sum(domain.shape) > max_cells:
+        raise PlanError(
+            f"the one-ways alone have {sum(domain.shape)} cells, max_cells is {max_cells}; "
+            "raise max_cells or use fewer bins"
+        )
+
+
 def planned(plan: Plan, kind: type[Event]) -> tuple[Event, ...]:
     """The events of one kind in a fixed plan, in order.
 
@@ -43,4 +68,4 @@ def planned(plan: Plan, kind: type[Event]) -> tuple[Event, ...]:
     return tuple(event for event in plan.events if isinstance(event, kind))
 
 
-__all__ = ["planned", "positive", "whole"]
+__all__ = ["one_of", "planned", "positive", "room_for", "whole"]

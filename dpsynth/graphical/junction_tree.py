@@ -37,13 +37,35 @@ def _adjacency(count: int, cliques: Iterable[int]) -> list[int]:
     return [mask & ~(1 << v) for v, mask in enumerate(adjacent)]
 
 
-def _eliminate(shape: Sequence[int], cliques: Iterable[int], fill_first: bool) -> list[int]:
-    """Bags of a greedy elimination: least fill-in (ties: least cells) or least cells (ties: least fill-in).
+def _strip(adjacent: list[int]) -> tuple[list[int], set[int]]:
+    """Eliminate, in place, every vertex whose neighbours are complete, until none is left.
 
-    The graph is triangulated as it goes; what is returned are the maximal bags. Deterministic: remaining
-    ties go to the attribute that comes first in the domain.
+    Such vertices add no edge, so it costs nothing to take them first; if nothing remains the graph was chordal.
+
+    Returns:
+        Their bags, and the vertices that remain.
     """
-    adjacent = _adjacency(len(shape), cliques)
+    remaining = set(range(len(adjacent)))
+    bags = []
+    waiting = list(range(len(adjacent)))
+    while waiting:
+        v = waiting.pop()
+        around = adjacent[v]
+        if v not in remaining or any(around & ~adjacent[u] & ~(1 << u) for u in _bits(around)):
+            continue
+        remaining.remove(v)
+        bags.append(around | 1 << v)
+        for u in _bits(around):
+            adjacent[u] &= ~(1 << v)
+            waiting.append(u)
+    return bags, remaining
+
+
+def _eliminate(shape: Sequence[int], adjacent: list[int], remaining: set[int], fill_first: bool) -> list[int]:
+    """Bags of a greedy elimination: least fill-in (ties: fewest cells) or fewest cells (ties: least fill-in).
+
+    Changes `adjacent`. Deterministic: remaining ties go to the attribute that comes first in the domain.
+    """
 
     def score(v: int) -> tuple[int, int, int]:
         around = adjacent[v]
@@ -52,7 +74,7 @@ def _eliminate(shape: Sequence[int], cliques: Iterable[int], fill_first: bool) -
         fill = sum((around & ~adjacent[u]).bit_count() - 1 for u in neighbours)
         return (fill, cells, v) if fill_first else (cells, fill, v)
 
-    scores = {v: score(v) for v in range(len(shape))}
+    scores = {v: score(v) for v in remaining}
     bags = []
     while scores:
         v = min(scores.values())[2]
@@ -62,12 +84,12 @@ def _eliminate(shape: Sequence[int], cliques: Iterable[int], fill_first: bool) -
         changed = around
         for u in _bits(around):
             grown = (adjacent[u] | around) & ~(1 << u) & ~(1 << v)
-            changed |= grown
+            if grown != adjacent[u] & ~(1 << v):
+                changed |= grown
             adjacent[u] = grown
         for u in _bits(changed):
-            if u in scores:
-                scores[u] = score(u)
-    return _maximal(bags)
+            scores[u] = score(u)
+    return bags
 
 
 def _cells(shape: Sequence[int], mask: int) -> int:
@@ -76,9 +98,11 @@ def _cells(shape: Sequence[int], mask: int) -> int:
 
 def _triangulate(shape: Sequence[int], cliques: Sequence[int]) -> tuple[int, list[int]]:
     """The smaller of two greedy triangulations: (cells over all bags, maximal bags)."""
+    adjacent = _adjacency(len(shape), cliques)
+    stripped, core = _strip(adjacent)
     found = []
-    for fill_first in (True, False):
-        bags = _eliminate(shape, cliques, fill_first)
+    for fill_first in (True, False) if core else (True,):
+        bags = _maximal([*stripped, *_eliminate(shape, list(adjacent), core, fill_first)])
         found.append((sum(_cells(shape, bag) for bag in bags), bags))
     return min(found, key=lambda pair: pair[0])
 

@@ -122,8 +122,10 @@ def _ravel(columns: Sequence[Integers], shape: Sequence[int], rows: int) -> Inte
     return index
 
 
-def draw(group: Integers, table: Array, rng: np.random.Generator) -> Integers:
+def draw(group: NDArray[np.integer[Any]], table: Array, rng: np.random.Generator) -> Integers:
     """One column of `table` for each row: counts rounded within every group, members in random order."""
+    if table.shape[0] <= 2**16:
+        group = group.astype(np.uint16)  # NumPy sorts 16-bit keys by radix, several times faster
     shuffled = rng.permutation(len(group))
     order = shuffled[np.argsort(group[shuffled], kind="stable")]
     present, sizes = np.unique(group, return_counts=True)

@@ -1,0 +1,182 @@
+"""AIM: round by round, measure the marginal that the current model gets most wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian, Plan
+from dpsynth.domain import Clique, Domain
+from dpsynth.generators.base import PrivateTable
+from dpsynth.generators.marginal_model import MarginalModel
+from dpsynth.generators.recoding import Recoding
+from dpsynth.generators.sampled import Sampled
+from dpsynth.generators.settings import one_of, positive, room_for, whole
+from dpsynth.generators.workload import WORKLOADS, candidates_of
+from dpsynth.graphical import GraphicalModel, Measurement, ModelTooLarge, estimate
+from dpsynth.hints import Hints
+from dpsynth.progress import report
+
+_HALF_NORMAL = math.sqrt(2 / math.pi)
+"""Expected absolute value of a standard normal."""
+
+_NEGLIGIBLE = 1e-9
+"""Share of mu squared not worth a look: what rounding leaves over."""
+
+
+@dataclass(frozen=True)
+class AIM:
+    """McKenna, Mullins, Sheldon, Miklau 2022, "AIM", algorithm 4, in one GDP filter.
+
+    Where it differs from the paper: rare cells are merged after the one-ways; candidates are scored on one
+    low-variance sample of the current model, not by inference for each (the model is public, so this costs
+    nothing); estimation smooths (see `estimate`); the one-ways get a larger share and each choice a smaller one.
+
+    Attributes:
+        workload: what the error is counted over: ``all-2way`` or ``all-3way``.
+        one_way_share: share of mu squared for the one-ways.
+        select_share: share of each round's mu squared for the choice; the measurement gets the rest.
+        rounds_per_column: the budget of the first rounds would last for this many rounds a column.
+        anneal: factor on a round's mu squared after a measurement that taught the model nothing.
+        merge_below: cells whose noisy count is below this many sigma are merged (see `Recoding`).
+        smoothing: weight of the entropy in estimation (see `estimate`).
+        max_cells: limit on the model's size, reached in proportion to the budget spent.
+        tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
+
+    Raises:
+        ValueError: a setting is outside its range.
+    """
+
+    workload: str = "all-2way"
+    one_way_share: float = 0.4
+    select_share: float = 0.05
+    rounds_per_column: float = 16.0
+    anneal: float = 4.0
+    merge_below: float = 3.0
+    smoothing: float = 0.1
+    max_cells: int = 200_000
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        one_of("workload", self.workload, WORKLOADS)
+        positive("one_way_share", self.one_way_share, below=1)
+        positive("select_share", self.select_share, below=1)
+        positive("rounds_per_column", self.rounds_per_column)
+        positive("anneal - 1", self.anneal - 1)
+        positive("merge_below", self.merge_below, zero=True)
+        positive("smoothing", self.smoothing)
+        whole("max_cells", self.max_cells, least=1)
+        positive("tolerance", self.tolerance)
+
+    @property
+    def name(self) -> str:
+        """``aim``."""
+        return "aim"
+
+    def parameters(self) -> dict[str, Any]:
+        """The settings, as JSON values."""
+        return asdict(self)
+
+    def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
+        """A GDP filter with all of the allowance.
+
+        Raises:
+            PlanError: `max_cells` is too small for the one-ways alone.
+        """
+        room_for(domain, self.max_cells)
+        kinds = {Gaussian.kind, ExponentialMechanism.kind}
+        return allowance.calibrate(lambda scale: AdaptivePlan(mu=1 / scale, kinds=kinds))
+
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> MarginalModel:
+        """One-ways, then rounds of choosing and measuring until the filter is empty."""
+        return _Run(self, private, hints).model()
+
+
+class _Run:
+    """One run of the recipe: what was measured so far, and the model fitted to it."""
+
+    def __init__(self, recipe: AIM, private: PrivateTable, hints: Hints) -> None:
+        self.recipe = recipe
+        self.hints = hints
+        self.budget = private.remaining
+        self.rng = np.random.default_rng(0)  # samples the public model only; fixed, so that answers decide all
+        singles: list[Clique] = [(a,) for a in private.domain.attributes]
+        one_ways = private.count_all(singles, Gaussian.from_mu(math.sqrt(recipe.one_way_share * self.budget)))
+        self.recoding = Recoding.merging_rare(private.domain, one_ways, hints.out_of_domain, recipe.merge_below)
+        self.domain = self.recoding.domain
+        self.view = private.recoded(self.recoding.maps)
+        self.measurements = [self.recoding.one_way(c) for c in one_ways]
+        self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain)
+        self.graphical = self._estimated(None, recipe.tolerance)
+        self._report(f"{len(singles)} one-ways, noise of {one_ways[0].sigma:.1f} rows")
+
+    @property
+    def spent(self) -> float:
+        """Share of mu squared spent."""
+        return 1.0 - self.view.remaining / self.budget
+
+    def model(self) -> MarginalModel:
+        """Rounds until nothing is left, then the last and closest fit."""
+        round_mu_squared = self.view.remaining / (self.recipe.rounds_per_column * len(self.domain))
+        while (left := self.view.remaining) > _NEGLIGIBLE * self.budget:
+            if left < 2 * round_mu_squared:
+                round_mu_squared = left
+            candidates = self._candidates(round_mu_squared)
+            if not candidates:
+                self._one_ways_again(left)
+                break
+            if not self._round(candidates, round_mu_squared):
+                round_mu_squared *= self.recipe.anneal
+        self.graphical = self._estimated(self.graphical, self.recipe.tolerance / 2)
+        self._report(f"done, {self.graphical.tree.cells} cells")
+        return MarginalModel(self.recoding, self.graphical)
+
+    def _candidates(self, round_mu_squared: float) -> list[Clique]:
+        """What fits into a model whose size grows with the budget spent, this round included."""
+        limit = int(self.recipe.max_cells * min(1.0, self.spent + round_mu_squared / self.budget))
+        return [c for c in self.weights if self.graphical.tree.fits(c, limit)]
+
+    def _round(self, candidates: list[Clique], mu_squared: float) -> bool:
+        """Choose, measure, fit. False if the model moved less than the noise of the measurement would."""
+        choice = ExponentialMechanism.from_mu(math.sqrt(self.recipe.select_share * mu_squared))
+        noise = Gaussian.from_mu(math.sqrt((1 - self.recipe.select_share) * mu_squared))
+        noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self.hints.at_most
+        weights = [self.weights[c] for c in candidates]
+        penalties = [round(w * noise_of_a_cell * self.domain.size(c)) for w, c in zip(weights, candidates, strict=True)]
+        sampled = Sampled(self.graphical, self.rng)
+        chosen = self.view.select(candidates, sampled, choice, weights=weights, penalties=penalties)
+        answer = self.view.count(chosen, noise)
+        self.measurements.append(Measurement(chosen, answer.values.astype(np.float64), answer.sigma))
+        try:
+            before = self.graphical.project(chosen, self.recipe.max_cells)
+        except ModelTooLarge:
+            before = sampled.project(chosen)
+        self.graphical = self._estimated(self.graphical, self.recipe.tolerance)
+        moved = float(np.abs(self.graphical.project(chosen) - before).sum())
+        self._report(f"measured {' x '.join(chosen)}, noise of {answer.sigma:.1f} rows")
+        return moved > noise_of_a_cell * self.domain.size(chosen)
+
+    def _one_ways_again(self, mu_squared: float) -> None:
+        """Where no candidate fits (or there is only one column) the rest of the budget sharpens the one-ways."""
+        answers = self.view.count_all([(a,) for a in self.domain.attributes], Gaussian.from_mu(math.sqrt(mu_squared)))
+        self.measurements += [Measurement(a.clique, a.values.astype(np.float64), a.sigma) for a in answers]
+
+    def _estimated(self, warm: GraphicalModel | None, tolerance: float) -> GraphicalModel:
+        return estimate(
+            self.domain,
+            self.measurements,
+            max_cells=self.recipe.max_cells,
+            warm=warm.potentials if warm else None,
+            smoothing=self.recipe.smoothing,
+            tolerance=tolerance,
+        )
+
+    def _report(self, note: str) -> None:
+        report("AIM", self.spent, note)
+
+
+__all__ = ["AIM"]
