@@ -4,5 +4,6 @@ No module outside the tests imports this package (an import rule keeps it).
 """
 
 from dpsynth.testing.bits import SeededBits, TapedBits
+from dpsynth.testing.replay import ReplayTable, Script
 
-__all__ = ["SeededBits", "TapedBits"]
+__all__ = ["ReplayTable", "Script", "SeededBits", "TapedBits"]

@@ -1,0 +1,338 @@
+"""The command line: each command is a few lines over the same functions the Python API has."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from accountants import Account, Budget, Ledger, Policy
+from accountants.ledger import AccountState, Status
+from dpsynth import codebook, session
+from dpsynth.console import one_sentence, progress
+from dpsynth.errors import BundleError, PlanFileError
+from dpsynth.generators import GENERATORS, generator_from
+from dpsynth.home import keyring, model_store, open_ledger
+from dpsynth.planned import ReleasePlan
+from dpsynth.planned import plan as make_plan
+from dpsynth.release import FittedModel, admit, check_target, read_origin, verify
+from dpsynth.schema import Schema
+
+EPILOG = """\b
+A first release:
+  dpsynth schema draft codebook.csv > patients.yaml
+  dpsynth ledger open hie-2026 --epsilon 3 --delta 1e-8
+  dpsynth release patients.parquet --schema patients.yaml --epsilon 1 --dataset hie-2026 --out release/
+  dpsynth verify release/
+"""
+
+
+class Commands(click.Group):
+    """A group whose errors are one sentence."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with one_sentence():
+            return super().invoke(ctx)
+
+
+def _ledger(ctx: click.Context) -> Ledger:
+    return open_ledger(ctx.obj.get("ledger"), anchor=ctx.obj.get("anchor"))
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``("rounds=30", "workload=all-2way")`` as a mapping, values read as JSON where they are."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set takes name=value, got {pair!r}")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
+
+
+def _planned(
+    plan_file: str | None,
+    schema: str | None,
+    epsilon: str | None,
+    delta: str,
+    generator: str,
+    settings: tuple[str, ...],
+    purpose: str | None,
+    recipient: str | None,
+) -> ReleasePlan:
+    if plan_file is not None:
+        if schema is not None or epsilon is not None or settings:
+            raise click.UsageError(
+                "--plan already holds schema, epsilon and settings; leave those out, or leave --plan out"
+            )
+        return ReleasePlan.load(plan_file)
+    if schema is None or epsilon is None:
+        raise click.UsageError("give --schema and --epsilon, or a plan made with 'dpsynth plan' by --plan")
+    problem = ""
+    try:
+        recipe = generator_from(generator, _settings(settings))
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        raise PlanFileError(problem)
+    return make_plan(recipe, Schema.from_yaml(schema), Budget(epsilon, delta), purpose=purpose, recipient=recipient)
+
+
+def planning(command: Any) -> Any:
+    """The options that make a plan."""
+    options = [
+        click.option("--schema", type=click.Path(), help="The schema (YAML)."),
+        click.option("--epsilon", help="Budget of this release, e.g. 1."),
+        click.option("--delta", default="1e-9", show_default=True, help="Its delta."),
+        click.option("--generator", type=click.Choice(sorted(GENERATORS)), default="aim", show_default=True),
+        click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the generator."),
+        click.option("--purpose", help="A label that policy may cap."),
+        click.option("--recipient", help="A label that policy may cap."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--ledger",
+    metavar="URL",
+    help="Ledger address, e.g. sqlite:///ledger.db. [default: $DPSYNTH_LEDGER or in the home folder]",
+)
+@click.option(
+    "--anchor", type=click.Path(), help="File outside the ledger that notes its head. [default: $DPSYNTH_ANCHOR]"
+)
+@click.version_option(package_name="dpsynth")
+@click.pass_context
+def main(ctx: click.Context, ledger: str | None, anchor: str | None) -> None:
+    """Synthetic tables under differential privacy, with a ledger, a release gate and a certificate.
+
+    Ledger, keys and models live in $DPSYNTH_HOME. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unknown signer
+    (verify), 4 refused by the gate, 130 interrupted.
+    """
+    ctx.obj = {"ledger": ledger, "anchor": anchor}
+
+
+@main.command(epilog="Example: dpsynth plan --schema patients.yaml --epsilon 1 > plan.json")
+@planning
+def plan(**options: Any) -> None:
+    """Decide what will be spent on what, without reading any data. JSON on standard output, a summary on standard error."""
+    made = _planned(None, **options)
+    for line in made.describe():
+        click.echo(line, err=True)
+    click.echo(json.dumps(made.to_json(), indent=1))
+
+
+@main.command(epilog="Example: dpsynth release patients.parquet --plan plan.json --dataset hie-2026 --out release/")
+@click.argument("table", type=click.Path())
+@click.option(
+    "--plan", "plan_file", type=click.Path(), help="A plan made with 'dpsynth plan'; or give its options here."
+)
+@planning
+@click.option("--dataset", required=True, help="The account that pays, opened with 'dpsynth ledger open'.")
+@click.option("--out", required=True, type=click.Path(), help="Folder to write; must not exist or be empty.")
+@click.option("--rows", type=int, help="Rows to draw. [default: the noisy total]")
+@click.option("--policy", "policy_file", type=click.Path(), help="Policy (YAML) beyond the account's budget.")
+@click.pass_context
+def release(
+    ctx: click.Context,
+    table: str,
+    plan_file: str | None,
+    dataset: str,
+    out: str,
+    rows: int | None,
+    policy_file: str | None,
+    **options: Any,
+) -> None:
+    """Learn from TABLE (.parquet, .csv, .feather) under the budget and write a release folder."""
+    check_target(out)
+    if rows is not None and rows < 1:
+        raise BundleError(f"--rows must be at least 1, got {rows}")
+    planned = _planned(plan_file, **options)
+    policy = Policy.from_yaml(policy_file) if policy_file else None
+    account = _ledger(ctx).account(dataset)
+    with progress():
+        model = session.fit(planned, table, account, policy=policy)
+        made = admit(model.sample(rows), account, policy)
+        folder = made.write(out)
+    _written(folder, account, planned)
+
+
+def _written(folder: Path, account: Account, planned: ReleasePlan) -> None:
+    state = account.state
+    click.echo(f"Released {folder}: {planned.claim.budget}, generator {planned.claim.generator}.")
+    left = state.remaining_epsilon(planned.claim.budget.delta)
+    click.echo(
+        f"Account {account.dataset}: lifetime {state.budget}; one more release of up to epsilon {float(left):.4g} would fit."
+    )
+
+
+@main.command(epilog="Example: dpsynth sample release/ --rows 50000 --out more/")
+@click.argument("source", metavar="RELEASE", type=click.Path())
+@click.option("--rows", type=int, help="Rows to draw. [default: the noisy total]")
+@click.option("--given", multiple=True, metavar="COLUMN=VALUE", help="Hold a column at a value (declared public).")
+@click.option("--out", required=True, type=click.Path(), help="Folder to write; must not exist or be empty.")
+@click.option("--policy", "policy_file", type=click.Path(), help="Policy (YAML).")
+@click.pass_context
+def sample(
+    ctx: click.Context, source: str, rows: int | None, given: tuple[str, ...], out: str, policy_file: str | None
+) -> None:
+    """Draw another table from the model of an earlier release, at zero epsilon."""
+    check_target(out)
+    fixed = dict(pair.split("=", 1) for pair in given if "=" in pair)
+    if len(fixed) != len(given):
+        raise click.UsageError("--given takes COLUMN=VALUE, each column once")
+    policy = Policy.from_yaml(policy_file) if policy_file else None
+    dataset, release_id = read_origin(source)
+    account = _ledger(ctx).account(dataset)
+    with progress():
+        model = FittedModel.open(account, model_store(), release_id)
+        folder = admit(model.sample(rows, given=fixed or None), account, policy).write(out)
+    click.echo(f"Released {folder}: another draw of release {release_id}, at no further cost.")
+
+
+@main.command(name="verify", epilog="Exit code 0: intact, known signer. 3: intact, unknown signer. 1: broken.")
+@click.argument("folder", type=click.Path())
+def verify_(folder: str) -> None:
+    """Check a release folder: files, signature, and that its events imply its epsilon."""
+    found = verify(folder, keyring().trusted())
+    for line in found.findings:
+        click.echo(line)
+    sys.exit(found.exit_code)
+
+
+@main.group()
+def schema() -> None:
+    """The public description of a table."""
+
+
+@schema.command(name="draft", epilog="Example: dpsynth schema draft codebook.csv > patients.yaml")
+@click.argument("book", metavar="CODEBOOK", type=click.Path())
+def draft(book: str) -> None:
+    """Draft a schema from a codebook CSV (column,type,values,min,max,missing,label)."""
+    click.echo(codebook.draft(book), nl=False)
+
+
+@schema.command(name="check", epilog="Example: dpsynth schema check patients.yaml")
+@click.argument("path", metavar="SCHEMA", type=click.Path())
+def check(path: str) -> None:
+    """Read a schema and say what it declares."""
+    read = Schema.from_yaml(path)
+    unit = f"unit {read.unit}, at most {read.at_most} rows" if read.unit else "each row is its own unit"
+    click.echo(f"{len(read.columns)} columns, {unit}, digest {read.digest}")
+    for name, size in read.domain.sizes.items():
+        click.echo(f"  {name}: {size} cells")
+
+
+@main.group()
+def ledger() -> None:
+    """The record of every privacy cost."""
+
+
+@ledger.command(name="open", epilog="Example: dpsynth ledger open hie-2026 --epsilon 3 --delta 1e-8")
+@click.argument("dataset")
+@click.option("--epsilon", required=True, help="Lifetime budget of the dataset.")
+@click.option("--delta", default="1e-9", show_default=True)
+@click.option(
+    "--filter",
+    "filter_",
+    type=click.Choice(["gdp", "sum"]),
+    default="gdp",
+    show_default=True,
+    help="How releases add up.",
+)
+@click.pass_context
+def open_(ctx: click.Context, dataset: str, epsilon: str, delta: str, filter_: Any) -> None:
+    """Open a dataset's account, once."""
+    account = _ledger(ctx).open(dataset, Budget(epsilon, delta), filter=filter_)
+    click.echo(f"Opened {dataset}: lifetime {account.state.budget}, releases add up by '{filter_}'.")
+
+
+@ledger.command(name="show")
+@click.argument("dataset", required=False)
+@click.pass_context
+def show(ctx: click.Context, dataset: str | None) -> None:
+    """Say what was spent and what is left, for one dataset or all."""
+    book = _ledger(ctx)
+    names = [dataset] if dataset else list(book.datasets())
+    if not names:
+        click.echo("No account is open; open one with 'dpsynth ledger open NAME --epsilon E --delta D'.")
+    for name in names:
+        for line in _account(name, book.account(name).state):
+            click.echo(line)
+    if not book.rollback_detectable:
+        click.echo("Without an anchor a restored backup would not be noticed (see --anchor).", err=True)
+
+
+def _account(name: str, state: AccountState) -> list[str]:
+    left = float(state.remaining_epsilon(state.budget.delta))
+    lines = [
+        f"{name}: lifetime {state.budget}, filter {state.filter}; one more release of up to epsilon {left:.4g} at delta {state.budget.delta.normalize():e} would fit"
+    ]
+    for release in state.releases.values():
+        note = "costs nothing" if release.status is Status.VOIDED else f"charged {release.claim.budget}"
+        draws = f", {len(release.draws)} drawn" if release.draws else ""
+        lines.append(f"  {release.id}  {release.status.value:<9}  {release.claim.generator:<11} {note}{draws}")
+    return lines
+
+
+@ledger.command(name="verify")
+@click.pass_context
+def verify_ledger(ctx: click.Context) -> None:
+    """Check every row of the ledger: chain, signatures, anchor."""
+    book = _ledger(ctx)
+    book.verify()
+    click.echo(f"The ledger is intact: {book.head[0]} rows.")
+
+
+@ledger.command(name="void", epilog="Example: dpsynth ledger void hie-2026 RELEASE-ID")
+@click.argument("dataset")
+@click.argument("release_id", metavar="RELEASE")
+@click.pass_context
+def void(ctx: click.Context, dataset: str, release_id: str) -> None:
+    """Give back a reservation that never ran."""
+    _ledger(ctx).account(dataset).void(release_id)
+    click.echo(f"Voided {release_id}: it costs nothing.")
+
+
+@main.group()
+def keys() -> None:
+    """The signing key and the keys trusted."""
+
+
+@keys.command(name="show")
+def show_keys() -> None:
+    """Print this home's public key (made on first need), to hand to receivers."""
+    public = keyring().signing_key(create=True).public
+    click.echo(f"key id {public.key_id}", err=True)
+    click.echo(public.pem(), nl=False)
+
+
+@keys.command(name="trust", epilog="Example: dpsynth keys trust hospital.pem")
+@click.argument("pem", type=click.Path())
+def trust(pem: str) -> None:
+    """Trust the signer whose public key is in the file PEM."""
+    try:
+        text = Path(pem).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        text = ""
+    if not text:
+        raise BundleError(f"cannot read a public key from {pem!r}; give a PEM file printed by 'dpsynth keys show'")
+    click.echo(f"Trusted {keyring().trust(text).key_id}.")
+
+
+@main.command()
+@click.option("--out", type=click.Path(), default="demo-release", show_default=True, help="Folder to write.")
+def demo(out: str) -> None:
+    """The main job on real data: RAND Health Insurance Experiment, AIM at epsilon 1, a release and a refusal."""
+    from dpsynth.demo import run
+
+    run(Path(out))

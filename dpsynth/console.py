@@ -1,0 +1,90 @@
+"""What a person sees at a terminal: progress on standard error, and one sentence for each error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from accountants import AccountingError, GateRefused
+from dpsynth.errors import DpsynthError
+from dpsynth.progress import Step, listening
+
+FAILED, REFUSED, INTERRUPTED = 1, 4, 130
+
+
+@contextmanager
+def progress() -> Iterator[None]:
+    """A live line on standard error for each stage; plain lines where that is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        with listening(_Lines()):
+            yield
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        tasks: dict[str, int] = {}
+
+        def listen(step: Step) -> None:
+            if step.stage not in tasks:
+                tasks[step.stage] = bar.add_task(step.stage, total=1.0 if step.done is not None else None, note="")
+            total = {} if step.done is None else {"total": 1.0}
+            bar.update(tasks[step.stage], completed=step.done, note=step.note, **total)  # type: ignore[arg-type]
+
+        with listening(listen):
+            yield
+
+
+class _Lines:
+    """A line for each stage, and one for each further fifth of it."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, int] = {}
+
+    def __call__(self, step: Step) -> None:
+        fifth = -1 if step.done is None else int(step.done * 5)
+        if self._said.get(step.stage) != fifth:
+            self._said[step.stage] = fifth
+            done = "" if step.done is None else f" {step.done:.0%}"
+            click.echo(f"{step.stage}{done}{'  ' + step.note if step.note else ''}", err=True)
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn errors into a sentence and an exit code: 1 failed, 4 refused by the gate, 130 interrupted. No traceback.
+
+    The text of an error nobody foresaw is withheld, since it may quote a row; where it happened is told.
+    """
+    code, said = 0, ""
+    try:
+        yield
+    except GateRefused as refused:
+        code, said = REFUSED, f"Refused ({refused.rule}): {refused.reason} {refused.way_out}"
+    except (DpsynthError, AccountingError) as error:
+        code, said = FAILED, f"Error: {error}"
+    except KeyboardInterrupt:
+        code, said = INTERRUPTED, "Interrupted. If a run had begun, its budget is spent; see 'dpsynth ledger show'."
+    except (click.ClickException, click.exceptions.Exit, SystemExit):
+        raise
+    except Exception as error:  # text withheld: it is not ours and may quote a cell
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        where = f"{frame.tb_frame.f_globals.get('__name__', '?')}:{frame.tb_lineno}" if frame else "?"
+        code = FAILED
+        said = (
+            f"Error: {type(error).__name__} at {where}; details are withheld as they may be private. Please report it."
+        )
+    if code:
+        click.echo(said, err=True)
+        sys.exit(code)

@@ -1,0 +1,150 @@
+"""A planned release: the schema, the recipe and the claim, decided without reading a row. What ``plan.json`` holds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accountants import AdaptivePlan, Allowance, Budget, Claim, ExponentialMechanism, Gaussian, PrivacyUnit
+from accountants.errors import AccountingError
+from dpsynth.errors import PlanFileError
+from dpsynth.generators import Generator, generator_from
+from dpsynth.schema import Schema
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePlan:
+    """What will be asked of the data, and what it costs.
+
+    Attributes:
+        schema: the public description of the table.
+        generator: the recipe.
+        claim: what the ledger is asked for.
+    """
+
+    schema: Schema
+    generator: Generator
+    claim: Claim
+
+    def __post_init__(self) -> None:
+        wrong = [
+            what
+            for what, differs in {
+                "the schema": self.claim.schema_digest != self.schema.digest,
+                "the schema's origin": self.claim.schema_origin != self.schema.origin,
+                "the privacy unit": self.claim.unit != PrivacyUnit(self.schema.unit, self.schema.at_most),
+                "the generator": self.claim.generator != self.generator.name
+                or dict(self.claim.parameters) != self.generator.parameters(),
+            }.items()
+            if differs
+        ]
+        if wrong:
+            raise PlanFileError(f"the plan's claim does not fit {' or '.join(wrong)} beside it; make the plan again")
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"format", "schema", "claim"}``."""
+        return {"format": FORMAT, "schema": self.schema.to_json(), "claim": self.claim.to_json()}
+
+    @classmethod
+    def from_json(cls, body: Any) -> ReleasePlan:
+        """The inverse of `to_json`.
+
+        Raises:
+            PlanFileError: the text is no plan, or its parts do not fit each other.
+            SchemaError: the schema inside is wrong.
+        """
+        if not isinstance(body, Mapping) or body.get("format") != FORMAT:
+            raise PlanFileError(f"not a plan of format {FORMAT}; make one with 'dpsynth plan'")
+        schema = Schema.from_json(body.get("schema", {}))
+        problem = ""
+        try:
+            claim = Claim.from_json(body["claim"])
+            return cls(schema, generator_from(claim.generator, claim.parameters), claim)
+        except (PlanFileError, AccountingError) as error:
+            problem = str(error)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problem = f"its claim cannot be read ({type(error).__name__})"
+        raise PlanFileError(f"the plan is damaged: {problem}; make it again with 'dpsynth plan'")
+
+    @classmethod
+    def load(cls, path: str | Path) -> ReleasePlan:
+        """The plan in a JSON file.
+
+        Raises:
+            PlanFileError, SchemaError: see `from_json`; also an unreadable file.
+        """
+        try:
+            body = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not JSON"
+            body = None
+        if body is None:
+            raise PlanFileError(f"cannot read the plan {str(path)!r}: {reason}; make one with 'dpsynth plan'")
+        return cls.from_json(body)
+
+    def describe(self) -> list[str]:
+        """What will be spent on what, in plain lines."""
+        claim, k = self.claim, self.claim.unit.at_most
+        unit = f"one {claim.unit.column} (at most {k} rows)" if claim.unit.column else "one row"
+        lines = [
+            f"generator  {claim.generator} on {len(self.schema.domain)} columns",
+            f"budget     {claim.budget}",
+            f"protects   {unit}, added or removed",
+            f"capacity   mu = {claim.profile.mu:.5f}, epsilon {claim.profile.epsilon(claim.budget.delta):.5f} as accounted",
+        ]
+        match claim.plan:
+            case AdaptivePlan(mu=mu, kinds=kinds):
+                lines.append(
+                    f"looks      chosen as it goes ({', '.join(sorted(kinds))}) within a filter of mu {mu:.5f}; "
+                    f"the whole on one marginal would be noise of {k / mu:.1f} rows"
+                )
+            case plan:
+                for event, count in Counter(plan.events).items():
+                    share = float(count * event.mu_squared / claim.capacity)
+                    match event:
+                        case Gaussian(noise_multiplier=z):
+                            what = f"count, noise of {z * k:.1f} rows times the root of the marginals stacked in it"
+                        case ExponentialMechanism(eta=eta):
+                            what = f"private selection of range {eta:.4f}"
+                    lines.append(f"looks      {count} x {what}: {share:.1%} of mu squared")
+        return lines
+
+
+def plan(
+    generator: Generator | str,
+    schema: Schema,
+    budget: Budget,
+    *,
+    purpose: str | None = None,
+    recipient: str | None = None,
+) -> ReleasePlan:
+    """Turn a budget into noise. Reads no rows.
+
+    Raises:
+        PlanError: the recipe cannot work within the budget.
+        ValueError: an unknown generator.
+    """
+    recipe = generator_from(generator) if isinstance(generator, str) else generator
+    events = recipe.plan(schema.domain, Allowance(budget), schema.hints)
+    assumptions = ["the schema: column names, types, categories, bounds and bins"]
+    if schema.about_rows is not None:
+        assumptions.append(f"about {schema.about_rows} rows, as declared")
+    claim = Claim(
+        budget=budget,
+        unit=PrivacyUnit(schema.unit, schema.at_most),
+        plan=events,
+        generator=recipe.name,
+        parameters=recipe.parameters(),
+        schema_digest=schema.digest,
+        schema_origin=schema.origin,
+        assumptions=tuple(assumptions),
+        purpose=purpose,
+        recipient=recipient,
+    )
+    return ReleasePlan(schema, recipe, claim)

@@ -1,0 +1,99 @@
+"""The one path from rows to a release: plan, reserve, run, commit. The one-liner, the CLI and the demo all take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accountants import Account, Budget, Ledger, Policy, ReasonCode, SigningKey
+from accountants.policy import DEFAULT_POLICY
+from dpsynth.generators import Generator
+from dpsynth.home import model_store
+from dpsynth.kernel import PrivateTable, Rows
+from dpsynth.kernel.sources import check_structure, open_source
+from dpsynth.planned import ReleasePlan, plan
+from dpsynth.progress import report
+from dpsynth.release import FittedModel, ModelStore, Release, StoredModel, admit
+from dpsynth.schema import Schema
+
+
+def fit(
+    plan: ReleasePlan,
+    table: Any,
+    account: Account,
+    *,
+    policy: Policy | None = None,
+    store: ModelStore | None = None,
+) -> FittedModel:
+    """Run a plan on private rows, charged to `account`.
+
+    The structure of `table` is checked first, then the plan is reserved, and the rows are read. Until the first look, a
+    failure voids the reservation and costs nothing; from then on a failure, a crash or Ctrl-C costs all of it.
+
+    Args:
+        plan: made by `plan`, or loaded from ``plan.json``.
+        table: a frame, a path, or `Rows` read through the plan's schema.
+        account: the dataset's account.
+        policy: rules beyond the account's budget.
+        store: where the model is kept (default: ``models`` in the home folder).
+
+    Raises:
+        SourceError: the table's structure does not fit the schema. Nothing was charged.
+        GateRefused: the account or the policy does not admit the plan. Nothing was charged.
+        LedgerBusy: another run is under way on this dataset. Nothing was charged.
+        KernelError: a look failed. The plan was charged.
+    """
+    models = model_store() if store is None else store
+    if isinstance(table, Rows):
+        if table.schema.digest != plan.schema.digest:
+            raise ValueError(
+                "these Rows were read through another schema than the plan's; read them through the plan's"
+            )
+    else:
+        check_structure(open_source(table), plan.schema)
+    reservation = account.reserve(plan.claim, DEFAULT_POLICY if policy is None else policy)
+    try:
+        rows = table if isinstance(table, Rows) else Rows(table, plan.schema)
+        meter = reservation.start()
+        private = PrivateTable(rows, meter)
+        report("fitting")
+        model = plan.generator.fit(private, plan.claim.plan, plan.schema.hints)
+        meter.close()
+        stored = StoredModel(model=model, transcript=private.transcript, schema=plan.schema, claim=plan.claim)
+        digest = models.save(stored)
+        reservation.commit(digest)
+    except BaseException as stopped:
+        # Not yet started: voided, at no cost. Running: charged whole.
+        reservation.forfeit(ReasonCode.INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else ReasonCode.FAILED)
+        raise
+    return FittedModel(stored=stored, release=reservation.id, digest=digest, account=account, store=models)
+
+
+def synthesize(
+    table: Any,
+    schema: Schema,
+    *,
+    epsilon: float,
+    delta: float = 1e-9,
+    generator: Generator | str = "aim",
+    rows: int | None = None,
+    seed: int | None = None,
+) -> Release:
+    """A synthetic table in one call, gate included, on an account in memory that ends with the process.
+
+    Args:
+        table: a frame or a path: the private rows.
+        schema: the public description of the table.
+        epsilon, delta: the budget.
+        generator: a recipe or its name.
+        rows: how many rows to draw (default: the noisy total).
+        seed: for drawing rows from the fitted model only; privacy noise takes none.
+
+    Raises:
+        SourceError, PlanError, KernelError: as `plan` and `fit`.
+    """
+    budget = Budget(epsilon, delta)
+    planned = plan(generator, schema, budget)
+    ledger = Ledger("sqlite://", SigningKey.generate())
+    account = ledger.open("in-memory", budget)
+    model = fit(planned, table, account, store=ModelStore(None))
+    return admit(model.sample(rows, seed=seed), account)
