@@ -85,7 +85,7 @@ class Accounting:
 
 def account_for(claim: Claim) -> Accounting:
     """Epsilon of `claim` at its declared delta, from the plan and the frame, each charged whole."""
-    slack = numerical_slack(claim.budget.epsilon) if claim.numerics == "exact" else Decimal(0)
+    slack = numerical_slack(claim.budget.epsilon)
     delta = DOWN.subtract(claim.budget.delta, slack)
     return Accounting(
         delta_used=delta,

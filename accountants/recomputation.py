@@ -1,0 +1,264 @@
+"""Reading a certificate nobody vouches for: is it well-formed, and do its own looks imply no more than it declares?
+
+The second accountant does the sum, from the plan inside. Whatever is wrong is a `CertificateError` of one
+sentence; nothing a hostile certificate says can cost more than moments or raise anything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from accountants.allowance import numerical_slack
+from accountants.budget import Budget
+from accountants.certificate import PREDICATE_TYPE, STATEMENT_TYPE, VERSION, charged_events
+from accountants.crosscheck import Interval, epsilon_interval
+from accountants.errors import AccountingError
+from accountants.events import Event
+from accountants.plan import FixedPlan, Plan, plan_from_json
+from accountants.unit import PrivacyUnit
+
+MOST_LOOKS = 10**6
+LEAST_EPSILON, MOST_EPSILON = Decimal("1e-12"), Decimal(1000)
+MOST_MU = 1000.0
+LEAST_DELTA = Decimal("1e-300")
+MARGIN = 1e-9
+"""Relative difference between two platforms' last bits that is no contradiction."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class CertificateError(AccountingError, ValueError):
+    """A certificate that is malformed or contradicts itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What a certificate says, and what follows from the looks it lists.
+
+    Attributes:
+        dataset, release, issued: as stated.
+        budget, lifetime: (epsilon, delta) declared for the release, and for all releases of the dataset.
+        unit: the privacy unit.
+        interval: epsilon at the declared delta, less the stated slack, by the second accountant.
+        subjects: sha256 (hex) of each file signed, by name.
+        model_digest, rows: of the table.
+        numerics: ``exact`` or ``idealised``.
+    """
+
+    dataset: str
+    release: str
+    issued: str
+    budget: Budget
+    lifetime: Budget
+    unit: PrivacyUnit
+    interval: Interval
+    subjects: Mapping[str, str]
+    model_digest: str
+    rows: int
+    numerics: str
+
+
+def issuer_of(statement: object) -> tuple[str, str]:
+    """``(key_id, public_key)`` of the signer a certificate names. Never a reason to trust.
+
+    Raises:
+        CertificateError: it names none.
+    """
+    match statement:
+        case {"predicate": {"issuer": {"key_id": str(key_id), "public_key": str(pem)}}} if len(pem) < 2000:
+            return key_id, pem
+    raise CertificateError("the certificate does not say who issued it")
+
+
+def recompute(statement: object) -> Recomputed:
+    """Check the statement against itself.
+
+    Raises:
+        CertificateError: malformed, of another version, or its looks imply more than it declares.
+    """
+    try:
+        return _recompute(statement)
+    except CertificateError:
+        raise
+    except AccountingError as error:
+        reason = str(error)[:300]
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError):
+        reason = "a field has a value it cannot have"
+    raise CertificateError(f"the certificate is malformed: {reason}")
+
+
+def _recompute(statement: object) -> Recomputed:
+    match statement:
+        case {
+            "_type": str(kind),
+            "subject": list(entries),
+            "predicateType": str(predicate_type),
+            "predicate": dict(body),
+        }:
+            pass
+        case _:
+            _fail("it is not an in-toto statement")
+    if kind != STATEMENT_TYPE or predicate_type != PREDICATE_TYPE or body.get("version") != VERSION:
+        _fail(f"it is not a dpsynth certificate of version {VERSION}; a newer dpsynth may read it")
+    if body.get("synthetic") is not True:
+        _fail("it does not say that the data are synthetic")
+    guarantee, looks, lifetime = (_dict(body, name) for name in ("guarantee", "looks", "lifetime"))
+    budget, whole = _budget(guarantee), _budget(lifetime)
+    unit = PrivacyUnit.from_json(_dict(guarantee, "unit"))
+    numerics = _dict(guarantee, "numerics").get("class")
+    if numerics not in ("exact", "idealised"):
+        _fail("its numerics class promises no privacy")
+    plan = _plan(_dict(looks, "plan"))
+    frame = _events(looks.get("frame"))
+    interval = _interval((plan, *frame), budget, "its delta")
+    if interval.high > float(budget.epsilon) * (1 + MARGIN):
+        raise CertificateError(
+            f"the looks in the certificate imply epsilon {interval.high:.6g} at delta {budget.delta.normalize():e}, "
+            f"more than the {budget.epsilon:f} it declares"
+        )
+    stated = float(Decimal(_text(_dict(guarantee, "accounting"), "epsilon")))
+    if not interval.low * (1 - MARGIN) <= stated <= interval.high * (1 + MARGIN):
+        raise CertificateError(
+            f"the certificate states epsilon {stated:.6g} for its looks; they imply {interval.high:.6g}"
+        )
+    _check_charged(looks, plan, frame, budget)
+    if _interval((plan, *frame), whole, "its lifetime delta").low > float(whole.epsilon) * (1 + MARGIN):
+        raise CertificateError(f"the release alone exceeds the dataset's lifetime budget of {whole}")
+    table = _dict(body, "table")
+    rows = table.get("rows")
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        _fail("it gives no number of rows")
+    return Recomputed(
+        dataset=_text(body, "dataset"),
+        release=_text(_dict(body, "release"), "id"),
+        issued=_text(body, "issued"),
+        budget=budget,
+        lifetime=whole,
+        unit=unit,
+        interval=interval,
+        subjects=_subjects(entries),
+        model_digest=_digest(_dict(body, "model")),
+        rows=rows,
+        numerics=numerics,
+    )
+
+
+def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...], budget: Budget) -> None:
+    charged = _dict(looks, "charged")
+    for part, ran, allowed in (
+        ("plan", _events(charged.get("plan")), (plan,)),
+        ("frame", _events(charged.get("frame")), frame),
+    ):
+        if not ran:
+            continue
+        delta = float(budget.delta) / 2
+        above = not allowed or epsilon_interval(ran, delta).low > epsilon_interval(allowed, delta).high * (1 + MARGIN)
+        if above or (part == "plan" and isinstance(plan, FixedPlan) and ran != plan.events[: len(ran)]):
+            raise CertificateError(f"the looks that ran ({part}) are not among those that were planned and charged")
+
+
+def _interval(parts: tuple[Plan | Event, ...], budget: Budget, name: str) -> Interval:
+    delta = budget.delta - numerical_slack(budget.epsilon)
+    if delta < LEAST_DELTA:
+        _fail(f"{name} is less than what the samplers' numerics cost")
+    return epsilon_interval(parts, float(delta))
+
+
+def _budget(body: Mapping[str, Any]) -> Budget:
+    inner = _dict(body, "budget")
+    budget = Budget(_text(inner, "epsilon"), _text(inner, "delta"))
+    if not LEAST_EPSILON <= budget.epsilon <= MOST_EPSILON or budget.delta < LEAST_DELTA:
+        _fail("it declares an epsilon or delta that means nothing")
+    return budget
+
+
+def _plan(body: Mapping[str, Any]) -> Plan:
+    if body.get("kind") == "adaptive":
+        if not float(_text(body, "mu")) <= MOST_MU:
+            _fail("its plan protects nothing")
+        _strings(body.get("kinds"))
+    else:
+        _check_entries(body.get("events"))
+    return plan_from_json(dict(body))
+
+
+def _events(entries: object) -> tuple[Event, ...]:
+    _check_entries(entries)
+    assert isinstance(entries, list)
+    return charged_events(entries)
+
+
+def _check_entries(entries: object) -> None:
+    """Before any count is expanded."""
+    if not isinstance(entries, list):
+        _fail("its looks are not a list")
+    total = 0
+    for entry in entries:
+        if not isinstance(entry, dict) or any(isinstance(v, str) and len(v) > 100 for v in entry.values()):
+            _fail("a look in it is not an event")
+        noise = entry.get("noise_multiplier")
+        if noise is not None and not float(noise) >= 1 / MOST_MU:
+            _fail("a look in it has too little noise to protect anything")
+        count = entry.get("count", 1)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            _fail("a look in it has an impossible count")
+        total += count
+    if total > MOST_LOOKS:
+        _fail(f"it lists more than {MOST_LOOKS} looks")
+
+
+def _subjects(entries: list[Any]) -> dict[str, str]:
+    subjects: dict[str, str] = {}
+    for entry in entries:
+        match entry:
+            case {"name": str(name), "digest": {"sha256": str(digest)}} if _DIGEST.fullmatch(digest):
+                pass
+            case _:
+                _fail("it lists a file without a name and a sha256")
+        if not _plain(name):
+            _fail("it lists a file outside its own folder")
+        if name in subjects:
+            _fail("it lists a file twice")
+        subjects[name] = digest
+    return subjects
+
+
+def _plain(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}", name) is not None
+
+
+def _dict(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    inner = body.get(name)
+    if not isinstance(inner, dict):
+        _fail(f"it has no field '{name}'")
+    return inner
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    text = body.get(name)
+    if not isinstance(text, str) or not 0 < len(text) <= 200:
+        _fail(f"its field '{name}' is missing or no text")
+    return text
+
+
+def _strings(values: object) -> None:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        _fail("a list of names in it holds something else")
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    text = _text(body, "sha256")
+    if not _DIGEST.fullmatch(text):
+        _fail("a digest in it is not a sha256")
+    return text
+
+
+def _fail(what: str) -> NoReturn:
+    raise CertificateError(f"the certificate is malformed: {what}")
+
+
+__all__ = ["CertificateError", "Recomputed", "issuer_of", "recompute"]

@@ -1,0 +1,175 @@
+"""The gate, applied: a sealed table becomes a release, or an error that gives rule, figures and way out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+
+from accountants.certificate import Draw, Issue, sign, statement
+from accountants.gate import Admitted, Refused
+from accountants.keys import SigningKey
+from accountants.ledger import Account, Ledger
+from accountants.ledger.state import AccountState, ReleaseState
+from accountants.policy import DEFAULT_POLICY, Policy
+from dpsynth.errors import BundleError
+from dpsynth.progress import report as progress
+from dpsynth.release.bundle import CERTIFICATE, README, REPORT, SCHEMA, TABLE, write_bundle
+from dpsynth.release.parquet import from_parquet
+from dpsynth.release.readme import readme
+from dpsynth.release.report.page import Facts, page
+from dpsynth.release.sealed import Contents, SealedTable, unseal
+
+
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class Release:
+    """An admitted table with its certificate and report.
+
+    Attributes:
+        certificate: the in-toto statement, as JSON values.
+        report: one self-contained HTML page.
+    """
+
+    certificate: Mapping[str, Any]
+    report: str
+    _files: Mapping[str, bytes] = field()
+    _durable: bool = field()
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The synthetic rows, as they are in the file."""
+        return from_parquet(self._files[TABLE])
+
+    def write(self, folder: Path | str) -> Path:
+        """Write the release folder, whole or not at all.
+
+        Returns:
+            Its absolute path.
+
+        Raises:
+            BundleError: the folder is not to be had, or the account is in memory: what it signs, nobody can
+                check against a ledger.
+        """
+        if not self._durable:
+            raise BundleError(
+                "this release was charged to an account in memory, which ends with this process, so it cannot be "
+                "written; open a real account with `dpsynth ledger open NAME --epsilon 3 --delta 1e-8` and pass "
+                "dpsynth.Ledger('sqlite:///ledger.db').account('NAME')"
+            )
+        return write_bundle(folder, self._files)
+
+    def __repr__(self) -> str:
+        table = self.certificate["predicate"]["table"]
+        return f"Release({table['sha256']}, {table['rows']} rows)"
+
+
+def admit(
+    sealed: SealedTable, account: Account, policy: Policy | None = None, *, key: SigningKey | None = None
+) -> Release:
+    """Ask the gate to let a table out.
+
+    Args:
+        sealed: from ``model.sample()``.
+        account: of the dataset that paid for the model.
+        policy: beside the account's own; by default the one that admits every release that means something.
+        key: signs the certificate; by default the ledger's.
+
+    Raises:
+        GateRefused: the gate said no. The table stays closed.
+        TypeError: not a sealed table.
+        LedgerError: the ledger cannot be read.
+    """
+    contents = unseal(sealed)
+    digest = hashlib.sha256(contents.parquet).hexdigest()
+    origin = sealed.provenance
+    decision = account.decide_release(
+        digest, origin.model_digest, policy or DEFAULT_POLICY, numerics=origin.claim.numerics
+    )
+    if isinstance(decision, Refused):
+        decision.raise_()
+    progress("report", 0.0)
+    release = _opened(sealed, contents, account, decision, key or _signing_key(account.ledger))
+    progress("report", 1.0)
+    return release
+
+
+def _opened(sealed: SealedTable, contents: Contents, account: Account, decision: Admitted, key: SigningKey) -> Release:
+    state, origin = account.state, sealed.provenance
+    made = state.releases[str(decision.release)]
+    drawn = state.draws[sealed.digest].body
+    draw = Draw(sealed.digest, origin.model_digest, int(drawn["rows"]), tuple(drawn["given"]))
+    facts = Facts(
+        dataset=state.dataset,
+        issued=str(drawn["on"]),
+        claim=made.claim,
+        charged=made.charged or {},
+        lifetime=state.lifetime,
+        draw=draw,
+        schema=origin.schema,
+        transcript=origin.transcript,
+        total=origin.total,
+        codes=contents.codes,
+        key_id=key.public.key_id,
+    )
+    html = page(facts)
+    files = {
+        TABLE: contents.parquet,
+        REPORT: html.encode("utf-8"),
+        SCHEMA: origin.schema.to_yaml().encode("utf-8"),
+        README: readme(state.dataset, made.claim, draw, key.public.key_id).encode("utf-8"),
+    }
+    body = _statement(state, made, draw, str(drawn["on"]), account.ledger, files, key)
+    return Release(body, html, {**files, CERTIFICATE: sign(body, key)}, _durable(account.ledger))
+
+
+def _statement(
+    state: AccountState,
+    made: ReleaseState,
+    draw: Draw,
+    issued: str,
+    ledger: Ledger,
+    files: Mapping[str, bytes],
+    key: SigningKey,
+) -> dict[str, Any]:
+    seq, digest = ledger.head
+    return statement(
+        software=software(),
+        dataset=state.dataset,
+        claim=made.claim,
+        charged=made.charged or {},
+        lifetime=state.lifetime,
+        spent=state.spent,
+        draw=draw,
+        issue=Issue(issued, made.id, seq, digest, ledger.rollback_detectable),
+        subjects={name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()},
+        issuer={"key_id": key.public.key_id, "public_key": key.public.pem()},
+    )
+
+
+def software() -> str:
+    """Name and version, as certificates state them."""
+    try:
+        return f"dpsynth {version('dpsynth')}"
+    except PackageNotFoundError:
+        return "dpsynth"
+
+
+def _signing_key(ledger: Ledger) -> SigningKey:
+    key = getattr(ledger, "key", None) or getattr(ledger, "_key", None)
+    if not isinstance(key, SigningKey):
+        raise BundleError("the ledger was opened without a signing key, so nothing can be certified; pass the key")
+    return key
+
+
+def _durable(ledger: Ledger) -> bool:
+    return ledger.place != "in memory"
+
+
+__all__ = ["Release", "admit", "software"]

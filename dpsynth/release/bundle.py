@@ -1,0 +1,94 @@
+"""The release folder: five flat files that appear together or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from dpsynth.errors import BundleError
+from dpsynth.release.store import sync_folder, write_folder
+
+TABLE = "synthetic.parquet"
+CERTIFICATE = "certificate.json"
+REPORT = "report.html"
+SCHEMA = "schema.yaml"
+README = "README.txt"
+FILES = (TABLE, CERTIFICATE, REPORT, SCHEMA, README)
+SUBJECTS = (TABLE, REPORT, SCHEMA, README)
+"""The files whose digests the certificate signs: all but itself."""
+
+
+def check_target(folder: Path | str) -> Path:
+    """The absolute path of a folder that a release can be written to. Call it before anything is spent.
+
+    Raises:
+        BundleError: it exists and is not empty, or it cannot be made where it is wanted.
+    """
+    target = Path(os.path.abspath(folder))
+    reason = _obstacle(target)
+    if reason is not None:
+        raise BundleError(f"cannot write a release to {target}: {reason}")
+    return target
+
+
+def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a release, whole or not at all.
+
+    Args:
+        folder: must not exist, or be empty.
+        files: one entry for each of `FILES`.
+
+    Raises:
+        BundleError: the folder is not to be had; nothing was written.
+    """
+    if sorted(files) != sorted(FILES):
+        raise ValueError(f"a bundle has the files {sorted(FILES)}, got {sorted(files)}")
+    target = check_target(folder)
+    partial = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}")
+    reason = None
+    try:
+        write_folder(partial, files)
+        if target.is_dir():
+            target.rmdir()
+        os.rename(partial, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    if reason is not None:
+        raise BundleError(f"cannot write a release to {target} ({reason}); choose another folder")
+    return target
+
+
+def _obstacle(target: Path) -> str | None:
+    try:
+        if target.is_symlink():
+            return "it is a link; name the folder itself"
+        if target.exists() and not target.is_dir():
+            return "it is a file; name a folder that does not exist yet"
+        if target.is_dir() and any(target.iterdir()):
+            return "it is not empty, and releases are never overwritten; name a folder that does not exist yet"
+        if not target.parent.is_dir():
+            return f"the folder {target.parent} does not exist; make it first"
+    except OSError as error:
+        return f"{error.strerror}; choose another folder"
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        return f"the folder {target.parent} is read-only; choose one you may write to"
+    return None
+
+
+__all__ = [
+    "CERTIFICATE",
+    "FILES",
+    "README",
+    "REPORT",
+    "SCHEMA",
+    "SUBJECTS",
+    "TABLE",
+    "check_target",
+    "write_bundle",
+]

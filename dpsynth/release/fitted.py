@@ -1,0 +1,145 @@
+"""A fitted model with its account: draws tables at no further cost, and tells the ledger of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from accountants import Claim
+from dpsynth.encoding import Encoder, code_dtype
+from dpsynth.errors import BundleError
+from dpsynth.generators.base import Model
+from dpsynth.progress import report
+from dpsynth.release.given import Given, encode_given, keep_given
+from dpsynth.release.parquet import to_parquet
+from dpsynth.release.sealed import Contents, Provenance, SealedTable, seal
+from dpsynth.release.store import ModelStore, StoredModel
+from dpsynth.release.transcript import Transcript
+from dpsynth.schema import Schema
+
+if TYPE_CHECKING:
+    from accountants.ledger import Account
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class FittedModel:
+    """A committed model. Everything it does is post-processing of answers already paid for.
+
+    Attributes:
+        stored: the model, the schema, the transcript and the claim.
+        release: id of the release that paid for it.
+        digest: sha256 of the stored model, as committed.
+        account: of the dataset; each draw is a row there.
+        store: where the model is kept, for later draws.
+    """
+
+    stored: StoredModel
+    release: str
+    digest: str
+    account: Account
+    store: ModelStore
+
+    @classmethod
+    def open(cls, account: Account, store: ModelStore, release: str) -> FittedModel:
+        """The committed model of an earlier release, from the store.
+
+        Raises:
+            BundleError: the account has no committed release of that id.
+            ModelStoreError: its model is not in the store.
+        """
+        made = account.state.releases.get(release)
+        if made is None or made.model is None:
+            raise BundleError(
+                f"the account {account.dataset!r} has no committed release {release!r}; see `dpsynth ledger show`"
+            )
+        return cls(store.load(made.model), release, made.model, account, store)
+
+    @property
+    def model(self) -> Model:
+        """Samples and projects."""
+        return self.stored.model
+
+    @property
+    def schema(self) -> Schema:
+        """The public description of the table."""
+        return self.stored.schema
+
+    @property
+    def transcript(self) -> Transcript:
+        """The noisy answers, in order."""
+        return self.stored.transcript
+
+    @property
+    def claim(self) -> Claim:
+        """What the run was charged for."""
+        return self.stored.claim
+
+    def __repr__(self) -> str:
+        return f"FittedModel({self.digest}, {self.claim.generator}, {self.claim.budget})"
+
+    def sample(self, rows: int | None = None, seed: int | None = None, given: Given | None = None) -> SealedTable:
+        """Draw a table, at zero epsilon, and record the draw.
+
+        Args:
+            rows: how many; by default the model's noisy total, or as many as `given` has.
+            seed: makes the draw repeatable. It steers sampling only, never noise, and is recorded nowhere.
+            given: columns to hold fixed, **which you declare to be public**: a value for each column, or a frame
+                with a value for each row. They are released as supplied, and the certificate says so.
+
+        Returns:
+            The table, closed until `admit`.
+
+        Raises:
+            BundleError: `rows` below 1, or a given column or value that the schema does not have.
+            LedgerError: the draw cannot be recorded.
+        """
+        encoder = Encoder(self.schema)
+        wanted = None if rows is None else _rows(rows)
+        default = max(1, round(self.model.total))
+        rng = np.random.default_rng(seed)
+        report("sample", 0.0)
+        if given is None:
+            count, supplied, fixed = wanted or default, None, None
+        else:
+            alone = default if wanted is None and not _sized(given) else wanted
+            supplied, fixed = encode_given(given, alone, encoder)
+            count = len(supplied)
+        codes = self.model.sample(count, rng, fixed)
+        report("sample", 0.5)
+        frame = encoder.decode({name: codes[name] for name in encoder.domain.attributes}, rng)
+        if supplied is not None:
+            frame = keep_given(frame, supplied, encoder)
+        names = () if supplied is None else tuple(supplied.columns)
+        compact = {name: np.asarray(codes[name]).astype(code_dtype(encoder.domain[name])) for name in codes}
+        sealed = seal(Contents(to_parquet(frame), compact), count, names, self._provenance())
+        self.account.draw(self.release, self.digest, sealed.digest, count, list(names))
+        report("sample", 1.0, f"{count} rows")
+        return sealed
+
+    def _provenance(self) -> Provenance:
+        return Provenance(
+            dataset=self.account.dataset,
+            release=self.release,
+            claim=self.claim,
+            schema=self.schema,
+            transcript=self.transcript,
+            total=self.model.total,
+            model_digest=self.digest,
+        )
+
+
+def _rows(rows: Any) -> int:
+    if isinstance(rows, bool) or not isinstance(rows, int | np.integer) or rows < 1:
+        raise BundleError(f"rows must be a whole number of at least 1, got {rows!r}")
+    return int(rows)
+
+
+def _sized(given: Given) -> bool:
+    columns = [given[name] for name in given.columns] if isinstance(given, pd.DataFrame) else given.values()
+    return any(hasattr(cells, "__len__") and not isinstance(cells, str | bytes) for cells in columns)
+
+
+__all__ = ["FittedModel"]

@@ -1,0 +1,57 @@
+"""Inline SVG: bars of what was released, dots and whiskers of what was measured. Colours come from the page's CSS."""
+
+from __future__ import annotations
+
+from markupsafe import Markup, escape
+
+from dpsynth.release.report.margins import ColumnMargin
+
+_ROW, _WIDTH, _LEFT, _RIGHT = 20, 380, 118, 52
+_SHORT = 17
+_LONG = 120
+
+
+def shorten(text: str, most: int) -> str:
+    """`text` in at most `most` characters, those that do not print replaced."""
+    shown = "".join(c if c.isprintable() else "·" for c in text)
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def bars(column: ColumnMargin) -> Markup:
+    """The column's cells, one row each: share released as a bar, share measured as a dot with 2 sigma whiskers."""
+    top = max([0.01, *(bar.released for bar in column.bars), *((bar.measured or 0.0) for bar in column.bars)])
+    scale = (_WIDTH - _LEFT - _RIGHT) / top
+    rows = []
+    for i, bar in enumerate(column.bars):
+        y, middle = i * _ROW, i * _ROW + _ROW / 2
+        tip = f"{shorten(bar.label, _LONG)}: {percent(bar.released)} of the table"
+        parts = [f'<rect class="bar" x="{_LEFT}" y="{y + 4}" width="{bar.released * scale:.1f}" height="{_ROW - 8}"/>']
+        if bar.measured is not None and bar.sigma is not None:
+            tip += f"; measured {percent(bar.measured)}, plus or minus {percent(2 * bar.sigma)}"
+            low, at, high = (_LEFT + scale * min(max(bar.measured + d * bar.sigma, 0.0), top) for d in (-2.0, 0.0, 2.0))
+            parts.append(f'<path class="whisker" d="M{low:.1f} {middle:g}H{high:.1f}"/>')
+            parts.append(f'<circle class="dot" cx="{at:.1f}" cy="{middle:g}" r="3"/>')
+        rows.append(
+            f"<g><title>{escape(tip)}</title>"
+            f'<rect class="hit" x="0" y="{y}" width="{_WIDTH}" height="{_ROW}"/>'
+            f'<text class="name" x="{_LEFT - 8}" y="{middle + 4:g}">{escape(shorten(bar.label, _SHORT))}</text>'
+            f"{''.join(parts)}"
+            f'<text class="figure" x="{_WIDTH}" y="{middle + 4:g}">{percent(bar.released)}</text></g>'
+        )
+    height = len(column.bars) * _ROW
+    name = escape(f"Shares of {shorten(column.name, _LONG)}: released, and measured with noise")
+    return Markup(
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{name}">{"".join(rows)}</svg>'
+    )
+
+
+def percent(share: float) -> str:
+    """With as many digits as a reader needs."""
+    value = 100 * share
+    if value != 0 and abs(value) < 0.01:
+        return "<0.01 %" if value > 0 else ">−0.01 %"
+    text = f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 0.995 else f"{value:.2f}"
+    return f"{text.replace('-', '−')} %"
+
+
+__all__ = ["bars", "percent", "shorten"]

@@ -1,0 +1,170 @@
+"""Verifying a release folder: are these the signed files, and do the signed events imply the epsilon declared?
+
+It says that and no more. Three answers: 0 intact and signed by a key the reader trusts, 3 intact and signed by
+a key the reader does not know, 1 broken. A key inside the folder tells intact from broken; it is never trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accountants.certificate import PAYLOAD_TYPE
+from accountants.dsse import MOST_BYTES, Envelope, EnvelopeError, strict_json
+from accountants.errors import KeyFileError
+from accountants.keys import PublicKey
+from accountants.recomputation import CertificateError, Recomputed, issuer_of, recompute
+from dpsynth.release.bundle import CERTIFICATE, FILES, SUBJECTS
+
+INTACT, BROKEN, UNKNOWN_SIGNER = 0, 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked: whether it held, and a sentence."""
+
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        exit_code: 0 intact and known signer, 1 broken, 3 intact and unknown signer.
+        findings: what was checked, in order; the last one of a broken release says what is wrong.
+        statement: the signed statement, None where the release is broken.
+        key_id: of the signer, None where the release is broken.
+    """
+
+    exit_code: int
+    findings: tuple[Finding, ...]
+    statement: Mapping[str, Any] | None = None
+    key_id: str | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(f"{'ok    ' if finding.passed else 'BROKEN'}  {finding.text}" for finding in self.findings)
+
+
+class _BrokenError(Exception):
+    """Why a release is broken, in a sentence."""
+
+
+def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification:
+    """Check a release folder.
+
+    Args:
+        folder: the release. It may come from anyone.
+        trusted: public keys by key id, from the reader's own key ring.
+
+    Returns:
+        The findings. Nothing in the folder makes it raise.
+    """
+    findings: list[Finding] = []
+
+    def passed(text: str) -> None:
+        findings.append(Finding(True, text))
+
+    try:
+        path = Path(folder)
+        _check_names(path)
+        envelope, statement = _open(_read(path / CERTIFICATE))
+        known = _check_signature(envelope, statement, trusted)
+        passed(f"the signature was made by {'a key you trust' if known else 'key'} {envelope.key_id[:16]}")
+        said = recompute(statement)
+        _check_files(path, said)
+        passed(f"these are the {len(said.subjects)} files that were signed")
+        passed(
+            f"the events in the certificate imply epsilon {_up(said.interval.high)} at delta "
+            f"{said.budget.delta.normalize():e}; declared is {said.budget.epsilon:f}"
+        )
+    except (_BrokenError, EnvelopeError, CertificateError) as broken:
+        return Verification(BROKEN, (*findings, Finding(False, f"{broken}.".replace("..", "."))))
+    except OSError as error:
+        return Verification(BROKEN, (*findings, Finding(False, f"the folder cannot be read ({error.strerror}).")))
+    if not known:
+        findings.append(
+            Finding(
+                True,
+                f"the signer is unknown to you: get key {envelope.key_id} from the issuer by another way, "
+                "then `dpsynth keys trust` it",
+            )
+        )
+    return Verification(INTACT if known else UNKNOWN_SIGNER, tuple(findings), statement, envelope.key_id)
+
+
+def _check_names(folder: Path) -> None:
+    if not folder.is_dir():
+        raise _BrokenError("there is no such folder")
+    found = {entry.name: entry for entry in os.scandir(folder)}
+    missing = [name for name in FILES if name not in found]
+    if missing:
+        raise _BrokenError(f"the release lacks {', '.join(missing)}")
+    extra = sorted(set(found) - set(FILES))
+    if extra:
+        raise _BrokenError(f"the folder holds {_shown(extra[0])}, which nobody signed; move it elsewhere")
+    for name, entry in found.items():
+        if not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            raise _BrokenError(f"{name} is a link or something else that is no plain file")
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > MOST_BYTES:
+        raise _BrokenError(f"{path.name} is larger than any certificate")
+    return path.read_bytes()
+
+
+def _open(raw: bytes) -> tuple[Envelope, dict[str, Any]]:
+    envelope = Envelope.from_bytes(raw)
+    if envelope.payload_type != PAYLOAD_TYPE:
+        raise _BrokenError("the certificate is not an in-toto statement")
+    statement = strict_json(envelope.payload)
+    if not isinstance(statement, dict):
+        raise _BrokenError("the certificate is not an in-toto statement")
+    return envelope, statement
+
+
+def _check_signature(envelope: Envelope, statement: dict[str, Any], trusted: Mapping[str, PublicKey]) -> bool:
+    """Whether the signer is trusted.
+
+    Raises:
+        _BrokenError: the signature is not the stated signer's.
+    """
+    key_id, pem = issuer_of(statement)
+    key = trusted.get(envelope.key_id)
+    known = key is not None
+    if key is None:
+        try:
+            key = PublicKey.from_pem(pem)
+        except (KeyFileError, ValueError, TypeError):
+            raise _BrokenError("the certificate names no readable signing key") from None
+    if key_id != envelope.key_id or not envelope.signed_by(key):
+        raise _BrokenError("the signature does not match: the certificate was changed after it was signed")
+    return known
+
+
+def _check_files(folder: Path, said: Recomputed) -> None:
+    if sorted(said.subjects) != sorted(SUBJECTS):
+        raise _BrokenError("the certificate does not sign exactly the files of a release")
+    for name in SUBJECTS:
+        with (folder / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != said.subjects[name]:
+                raise _BrokenError(f"{name} is not the file that was signed: it was changed or swapped")
+
+
+def _up(epsilon: float) -> str:
+    scaled = int(epsilon * 10**6)
+    return f"{(scaled if scaled == epsilon * 10**6 else scaled + 1) / 10**6:g}"
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= 60 else text[:60] + "...")
+
+
+__all__ = ["BROKEN", "INTACT", "UNKNOWN_SIGNER", "Finding", "Verification", "verify"]
