@@ -1,0 +1,52 @@
+# Each verb sets up what it needs. Python 3.11 or newer and make are enough.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+OUT    ?= dpsynth-demo
+
+.PHONY: help demo test check docs bench clean
+
+help:
+	@echo "make demo    the main job on real data: a release folder, and a refusal (OUT=folder)"
+	@echo "make test    all tests"
+	@echo "make check   lint, format, types, import rules"
+	@echo "make docs    the API reference as HTML, in docs/_build"
+	@echo "make bench   workload error of the generators (needs the benchmark tables, see experiments/README.md)"
+
+$(VENV)/.made:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/dpsynth demo --out $(OUT)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/pdoc --docformat google -o docs/_build dpsynth accountants '!dpsynth.testing'
+
+bench: $(VENV)/.dev
+	$(BIN)/python experiments/workload_error.py
+
+clean:
+	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
