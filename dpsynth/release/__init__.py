@@ -1,1 +1,22 @@
 """The way out: models kept, tables sealed, admitted, bundled and verified."""
+
+from dpsynth.release.admission import Release, admit
+from dpsynth.release.bundle import check_target
+from dpsynth.release.fitted import FittedModel
+from dpsynth.release.sealed import SealedTable
+from dpsynth.release.store import ModelStore, StoredModel
+from dpsynth.release.verification import Finding, Verification, read_origin, verify
+
+__all__ = [
+    "Finding",
+    "FittedModel",
+    "ModelStore",
+    "Release",
+    "SealedTable",
+    "StoredModel",
+    "Verification",
+    "admit",
+    "check_target",
+    "read_origin",
+    "verify",
+]

@@ -19,6 +19,7 @@ from accountants.dsse import MOST_BYTES, Envelope, EnvelopeError, strict_json
 from accountants.errors import KeyFileError
 from accountants.keys import PublicKey
 from accountants.recomputation import CertificateError, Recomputed, issuer_of, recompute
+from dpsynth.errors import BundleError
 from dpsynth.release.bundle import CERTIFICATE, FILES, SUBJECTS
 
 INTACT, BROKEN, UNKNOWN_SIGNER = 0, 1, 3
@@ -30,6 +31,9 @@ class Finding:
 
     passed: bool
     text: str
+
+    def __str__(self) -> str:
+        return f"{'ok    ' if self.passed else 'BROKEN'}  {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Verification:
     key_id: str | None = None
 
     def __str__(self) -> str:
-        return "\n".join(f"{'ok    ' if finding.passed else 'BROKEN'}  {finding.text}" for finding in self.findings)
+        return "\n".join(map(str, self.findings))
 
 
 class _BrokenError(Exception):
@@ -97,6 +101,28 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
             )
         )
     return Verification(INTACT if known else UNKNOWN_SIGNER, tuple(findings), statement, envelope.key_id)
+
+
+def read_origin(folder: Path | str) -> tuple[str, str]:
+    """``(dataset, release id)`` that a release folder says it comes from.
+
+    Nothing is verified here: the account of that dataset knows what it committed, whatever the folder says.
+
+    Raises:
+        BundleError: there is no certificate that says so.
+    """
+    path = Path(folder) / CERTIFICATE
+    try:
+        _, statement = _open(_read(path))
+        match statement:
+            case {"predicate": {"dataset": str(dataset), "release": {"id": str(release)}}}:
+                return dataset, release
+        reason = "it does not say which release it is"
+    except (_BrokenError, EnvelopeError) as broken:
+        reason = str(broken)
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+    raise BundleError(f"cannot read the certificate {path}: {reason}; name a folder that `dpsynth release` wrote")
 
 
 def _check_names(folder: Path) -> None:
@@ -167,4 +193,4 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= 60 else text[:60] + "...")
 
 
-__all__ = ["BROKEN", "INTACT", "UNKNOWN_SIGNER", "Finding", "Verification", "verify"]
+__all__ = ["BROKEN", "INTACT", "UNKNOWN_SIGNER", "Finding", "Verification", "read_origin", "verify"]
