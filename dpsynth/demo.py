@@ -10,13 +10,15 @@ from pathlib import Path
 import click
 import numpy as np
 
-from accountants import Budget, GateRefused, Keyring, Ledger
+from accountants import Budget, Claim, GateRefused, Keyring, Ledger
 from dpsynth.console import progress
+from dpsynth.encoding import Encoder
 from dpsynth.errors import SourceError
 from dpsynth.generators import AIM
-from dpsynth.measurement import NoisyCounts
+from dpsynth.measurement import Answer, NoisyCounts, Selected
 from dpsynth.planned import plan
-from dpsynth.release import ModelStore, Release, admit, verify
+from dpsynth.release import FittedModel, ModelStore, Release, admit, verify
+from dpsynth.release.report.margins import fits
 from dpsynth.schema import Schema
 from dpsynth.session import fit
 
@@ -34,7 +36,9 @@ def rows_file() -> Path:
     spec = find_spec("statsmodels")
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
-        raise SourceError("the demo's table ships with statsmodels, which is not installed; pip install 'dpsynth[demo]'")
+        raise SourceError(
+            "the demo's table ships with statsmodels, not found here; pip install 'dpsynth[demo]'"
+        )
     return Path(places[0]) / "datasets" / "randhie" / "src" / "randhie.csv"
 
 
@@ -67,8 +71,8 @@ def run(out: Path) -> None:
     click.echo(f"\nReleased in {time.perf_counter() - start:.0f} s: {place}")
     for file in sorted(place.iterdir()):
         click.echo(f"  {file.name:<20} {file.stat().st_size:>9,} bytes")
-    _spent(model.transcript)
-    _fits(release, model.transcript, schema)
+    _spent(model.transcript, planned.claim)
+    _fits(release, model)
 
     click.echo("\nWhat a receiver sees:")
     for finding in verify(place, keys.trusted()).findings:
@@ -82,3 +86,43 @@ def run(out: Path) -> None:
         f"\nTry: DPSYNTH_HOME={folder / 'home'} dpsynth sample {place} --rows 50000 --out {folder / 'more'}"
         f"\n     DPSYNTH_HOME={folder / 'home'} dpsynth ledger show"
     )
+
+
+def _fresh(out: Path) -> Path:
+    """`out`, or the first of out-2, out-3 ... that is free."""
+    folder, number = out, 1
+    while folder.exists():
+        number += 1
+        folder = out.with_name(f"{out.name}-{number}")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _spent(transcript: tuple[Answer, ...], claim: Claim) -> None:
+    """What each look cost, as a share of the release's mu squared."""
+    k, capacity = claim.unit.at_most, float(claim.capacity)
+    counts = [answer for answer in transcript if isinstance(answer, NoisyCounts)]
+    click.echo("\nWhat was spent on what (share of mu squared, noise in rows):")
+    shares = {a: (k / a.sigma) ** 2 / capacity for a in counts}
+    ones = [a for a in counts if len(a.clique) == 1]
+    more = [a for a in counts if len(a.clique) > 1]
+    click.echo(f"  {sum(shares[a] for a in ones):6.1%}  {len(ones)} one-way margins, noise of {ones[0].sigma:.0f} rows")
+    for answer in sorted(more, key=lambda a: -shares[a])[:8]:
+        click.echo(f"  {shares[answer]:6.1%}  {' x '.join(answer.clique)}, noise of {answer.sigma:.0f} rows")
+    if len(more) > 8:
+        rest = sorted(shares[a] for a in more)[:-8]
+        click.echo(f"  {sum(rest):6.1%}  {len(rest)} further margins")
+    chosen = sum(isinstance(answer, Selected) for answer in transcript)
+    click.echo(f"  {1 - sum(shares.values()):6.1%}  {chosen} private selections of what to measure")
+
+
+def _fits(release: Release, model: FittedModel) -> None:
+    """How far the release is from the noisy measurements, beside what their noise alone explains."""
+    encoder = Encoder(model.schema)
+    frame = release.frame
+    found = list(fits(model.transcript, encoder.encode(frame), len(frame), model.model.total))
+    click.echo(f"\nThe release ({len(frame):,} rows) beside the noisy measurements (total variation distance):")
+    for ways in sorted({len(margin.clique) for margin in found}):
+        of = [margin for margin in found if len(margin.clique) == ways]
+        distance, noise = np.mean([margin.distance for margin in of]), np.mean([margin.noise for margin in of])
+        click.echo(f"  {len(of):3} {ways}-way margins: {distance:.3f} on average; noise alone explains {noise:.3f}")
