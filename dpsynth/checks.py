@@ -65,9 +65,7 @@ def categories(raw: Any) -> tuple[Value, ...]:
 def _category(value: Any) -> Value:
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, float) and isfinite(value) and not (value.is_integer() and abs(value) < 2**53):
-        return value
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, float) and isfinite(value) and not value.is_integer()):
         return value
     if isinstance(value, (int, float)) and isfinite(value):
         return int(value) if abs(value) < 2**53 else str(int(value))

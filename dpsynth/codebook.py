@@ -109,26 +109,36 @@ def _rows(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
     if text is None:
         raise SchemaError(f"cannot read the codebook {str(path)!r}: {reason}")
-    reader = csv.reader(StringIO(text, newline=""))
-    header = [name.strip().lower() for name in next(reader, [])]
+    records = _records(text)
+    header = [name.lower() for name in records[0][1]] if records else []
     for name in header:
         if name not in FIELDS:
             raise SchemaError(f"codebook line 1: {unknown('field', name, FIELDS)}")
     for needed in ("column", "type"):
         if header.count(needed) != 1:
             raise SchemaError(f"codebook line 1: the field {needed!r} is required once, got {header}")
-    start = reader.line_num + 1
-    for record in reader:
-        line, start = start, reader.line_num + 1
-        cells = [cell.strip() for cell in record]
+    for line, cells in records[1:]:
         if not any(cells):
             continue
-        if len(cells) > len(header) and any(cells[len(header) :]):
+        if any(cells[len(header) :]):
             raise SchemaError(
                 f"codebook line {line}: it has {len(cells)} fields, the header {len(header)}; "
                 "put text with commas in double quotes"
             )
         yield line, dict(zip(header, cells, strict=False))
+
+
+def _records(text: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(StringIO(text, newline=""))
+    records, line = [], 1
+    try:
+        for record in reader:
+            records.append((line, [cell.strip() for cell in record]))
+            line = reader.line_num + 1
+        return records
+    except csv.Error as error:
+        problem = str(error)
+    raise SchemaError(f"codebook line {line}: not readable as CSV: {problem}")
 
 
 def _column(line: int, name: str, row: dict[str, str]) -> Any:

@@ -50,22 +50,22 @@ def explain(error: ValidationError, model: type[BaseModel], data: dict[str, Any]
         problem = first["ctx"]["error"]
         if isinstance(problem, SchemaError):
             return str(problem)
-        return subject(data) + str(problem)
+        return subject(model, data) + str(problem)
     if kind == "extra_forbidden":
-        return subject(data) + unknown("key", where, [f for f in model.model_fields if f != "origin"])
+        return subject(model, data) + unknown("key", where, [f for f in model.model_fields if f != "origin"])
     if kind == "missing":
-        return f"{subject(data)}{where!r} is required; add it"
+        return f"{subject(model, data)}{where!r} is required; add it"
     wanted = next((text for prefix, text in _WANTED.items() if kind.startswith(prefix)), None)
     if wanted is None:
-        return f"{subject(data)}{where!r}: {first['msg']}"
+        return f"{subject(model, data)}{where!r}: {first['msg']}"
     if kind == "literal_error":
         wanted = first["ctx"]["expected"]
-    return f"{subject(data)}{where!r} must be {wanted}, got {first['input']!r}"
+    return f"{subject(model, data)}{where!r} must be {wanted}, got {first['input']!r}"
 
 
-def subject(data: dict[str, Any]) -> str:
+def subject(model: type[BaseModel], data: dict[str, Any]) -> str:
     """How a message about this declaration begins."""
-    return f"column {data['name']!r}: " if "type" in data and "name" in data else ""
+    return f"column {data['name']!r}: " if "type" in model.model_fields and "name" in data else ""
 
 
 def unknown(what: str, got: str, allowed: Iterable[str]) -> str:

@@ -1,0 +1,118 @@
+"""Codebooks become schemas, or say which line is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from dpsynth.codebook import draft, read_codebook
+from dpsynth.columns import Boolean, Categorical, Date, Float, Integer, Ordinal
+from dpsynth.errors import SchemaError
+from dpsynth.schema import Schema
+
+HEADER = "column,type,values,min,max,missing,label\n"
+EXAMPLE = (
+    HEADER
+    + """\
+patient_id,unit,,,,,
+sex,categorical,F|M,,,yes,"Sex, at birth"
+stage,Ordinal,1;2;3,,,no,
+zip,nominal,01|02,,,0,
+
+smoker,bool,0|1,,,1,
+age,int,,0,110,true,Age in years
+cost,real,,0,1.5,,
+seen,date,,2020-01-01,2020-12-31,,
+"""
+)
+
+
+@pytest.fixture
+def book(tmp_path):
+    path = tmp_path / "codebook.csv"
+
+    def write(text: str, encoding: str = "utf-8") -> str:
+        path.write_bytes(text.encode(encoding))
+        return str(path)
+
+    return write
+
+
+def test_a_codebook_becomes_a_schema(book):
+    for encoding in ("utf-8", "utf-8-sig"):
+        schema = read_codebook(book(EXAMPLE, encoding))
+        assert schema.unit == "patient_id"
+        assert schema.at_most == 1
+        assert schema.columns == (
+            Categorical(name="sex", values=("F", "M"), missing=True, label="Sex, at birth"),
+            Ordinal(name="stage", values=(1, 2, 3)),
+            Categorical(name="zip", values=("01", "02")),
+            Boolean(name="smoker", missing=True),
+            Integer(name="age", min=0, max=110, missing=True, label="Age in years"),
+            Float(name="cost", min=0.0, max=1.5, decimals=3),
+            Date(name="seen", min="2020-01-01", max="2020-12-31"),
+        )
+
+
+def test_the_draft_is_the_schema_with_comments(book):
+    text = draft(book(EXAMPLE))
+    assert Schema.loads(text) == read_codebook(book(EXAMPLE))
+    assert text.startswith("# Drafted from a codebook. Everything in this file is public")
+    assert "\nunit: patient_id\n" in text
+    assert "\n# Rows kept of each unit at most." in text
+    assert "# about_rows: 20000" in text
+    without = draft(book(EXAMPLE.replace("patient_id,unit,,,,,\n", "")))
+    assert "\n# unit: person_id" in without
+    assert Schema.loads(without).unit is None
+
+
+def test_optional_fields(book):
+    text = "column,type,min,max,bins,scale,decimals,description\na,integer,0,99,0|10|99,,,text\nb,float,0,9,4,log,1,\n"
+    a, b = read_codebook(book(text)).columns
+    assert a == Integer(name="a", min=0, max=99, bins=(0, 10, 99), description="text")
+    assert b == Float(name="b", min=0, max=9, bins=4, scale="log", decimals=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["line 1", "'column' is required"]),
+        ("column,values\n", ["line 1", "'type' is required"]),
+        ("column,type,vlaues\n", ["line 1", "'vlaues'", "did you mean 'values'"]),
+        (HEADER, ["no column"]),
+        (HEADER + "u,unit,,,,,\n", ["no column"]),
+        (HEADER + "a,boolean,,,,,\n,boolean,,,,,\n", ["line 3", "'column' is empty"]),
+        (HEADER + "a,boolean,,,,,\n\na,boolean,,,,,\n", ["line 4", "'a'", "line 2"]),
+        (HEADER + "u,unit,,,,,\nv,unit,,,,,\n", ["line 3", "'u' is already the unit"]),
+        (HEADER + "a,integr,,,,,\n", ["line 2", "'a'", "did you mean 'integer'"]),
+        (HEADER + "a,,,,,,\n", ["line 2", "'a'", "unknown type ''", "allowed"]),
+        (HEADER + "a,integer,,x,9,,\n", ["line 2", "'a'", "'min'", "whole number", "'x'"]),
+        (HEADER + "a,float,,0,x,,\n", ["line 2", "'a'", "'max'", "a number", "'x'"]),
+        (HEADER + "a,integer,,9,0,,\n", ["line 2", "'a'", "less than"]),
+        (HEADER + "a,integer,,0,,,\n", ["line 2", "'a'", "'max' is required"]),
+        (HEADER + "a,date,,01.02.2020,2020-03-01,,\n", ["line 2", "'a'", "2020-12-31"]),
+        (HEADER + "a,categorical,,,,,\n", ["line 2", "'a'", "'values' is required"]),
+        (HEADER + "a,categorical,F|F,,,,\n", ["line 2", "'a'", "same"]),
+        (HEADER + "a,categorical,F|,,,,\n", ["line 2", "'a'", "missing: true"]),
+        (HEADER + "a,categorical,F|M,0,1,,\n", ["line 2", "'a'", "unknown key 'min'"]),
+        (HEADER + "a,boolean,,,,maybe,\n", ["line 2", "'a'", "yes or no", "'maybe'"]),
+        (HEADER + "a,boolean,low|high,,,,\n", ["line 2", "'a'", "'values'"]),
+        (HEADER + "a,boolean,,,,,one,two\n", ["line 2", "8 fields", "double quotes"]),
+        (HEADER + 'b,boolean,,,,,"two\nlines"\na,integr,,,,,\n', ["line 4", "'a'"]),
+        (HEADER + "a,boolean,,,,," + "x" * 140_000 + "\n", ["line 2", "CSV"]),
+    ],
+)
+def test_each_mistake_names_its_line(book, text, parts):
+    for function in (read_codebook, draft):
+        with pytest.raises(SchemaError) as caught:
+            function(book(text))
+        message = str(caught.value)
+        assert all(part in message for part in parts), message
+        assert "\n" not in message
+        assert caught.value.__context__ is None
+
+
+def test_unreadable_files(tmp_path, book):
+    with pytest.raises(SchemaError, match=r"cannot read the codebook .*: No such file"):
+        draft(tmp_path / "none.csv")
+    with pytest.raises(SchemaError, match="not UTF-8"):
+        draft(book(EXAMPLE + "é,boolean,,,,,\n", "latin-1"))
