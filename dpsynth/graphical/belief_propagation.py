@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from string import ascii_letters
 
 import numpy as np
 
@@ -19,23 +20,46 @@ _UNDERFLOW = 1e-200
 
 @dataclass(frozen=True, slots=True)
 class _Into:
-    """How an array over a clique is laid out inside a larger array: transpose, then reshape, then broadcast."""
+    """How an array over a clique lies inside a larger array, its holder.
+
+    Summing over scattered short axes is slow in NumPy, so neighbouring axes of one fate are joined first; a
+    leading and a trailing block to be summed become matrix-vector products, and only what is left in the
+    middle goes through `einsum`.
+    """
 
     host: int
     order: tuple[int, ...]
     shape: tuple[int, ...]
-    summed: tuple[int, ...]
+    kept: tuple[int, ...]
     back: tuple[int, ...]
+    leading: int
+    trailing: int
+    middle: tuple[int, ...]
+    formula: str
 
     @classmethod
     def of(cls, host: int, holder: Sequence[str], sizes: Mapping[str, int], clique: Clique) -> _Into:
         inside = [a for a in holder if a in clique]
+        blocks: list[tuple[bool, int]] = []  # (summed?, cells), neighbours joined
+        for attribute in holder:
+            summed, cells = attribute not in clique, sizes[attribute]
+            if blocks and blocks[-1][0] == summed:
+                cells *= blocks.pop()[1]
+            blocks.append((summed, cells))
+        trailing = blocks.pop()[1] if blocks and blocks[-1][0] else 1
+        leading = blocks.pop(0)[1] if blocks and blocks[0][0] else 1
+        names = ascii_letters[: len(blocks)]
+        left = "".join(n for n, (summed, _) in zip(names, blocks, strict=True) if not summed)
         return cls(
             host=host,
             order=tuple(clique.index(a) for a in inside),
             shape=tuple(sizes[a] if a in clique else 1 for a in holder),
-            summed=tuple(i for i, a in enumerate(holder) if a not in clique),
+            kept=tuple(sizes[a] for a in inside),
             back=tuple(inside.index(a) for a in clique),
+            leading=leading,
+            trailing=trailing,
+            middle=tuple(cells for _, cells in blocks),
+            formula=f"{names}->{left}" if names != left else "",
         )
 
     def spread(self, values: Array) -> Array:
@@ -44,7 +68,13 @@ class _Into:
 
     def gather(self, values: Array) -> Array:
         """The holder's array summed down to the clique, axes in the clique's order."""
-        return (values.sum(axis=self.summed) if self.summed else values).transpose(self.back)
+        if self.trailing > 1:
+            values = values.reshape(-1, self.trailing) @ np.ones(self.trailing)
+        if self.leading > 1:
+            values = np.ones(self.leading) @ values.reshape(self.leading, -1)
+        if self.formula:
+            values = np.einsum(self.formula, values.reshape(self.middle))
+        return values.reshape(self.kept).transpose(self.back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +86,33 @@ class _Bag:
     residual: int
     separator: int
     separator_first: bool
+    separator_shape: tuple[int, ...]
     parent: int
     message: _Into | None
 
     @classmethod
     def of(cls, tree: JunctionTree, index: int, parents_layout: Sequence[str]) -> _Bag:
         sizes = tree.domain.sizes
-        separator = tree.separators[index]
-        residual = tuple(a for a in tree.bags[index] if a not in separator)
+
+        def by_size(attributes: Iterable[str]) -> Clique:  # long axes last: the inner loops run along them
+            return tuple(sorted(attributes, key=sizes.__getitem__))
+
+        separator = by_size(tree.separators[index])
+        residual = by_size(a for a in tree.bags[index] if a not in separator)
         rows, columns = prod(sizes[a] for a in residual), prod(sizes[a] for a in separator)
         first = rows >= columns
         attributes = separator + residual if first else residual + separator
         parent = tree.parents[index]
-        message = _Into.of(parent, parents_layout, sizes, separator) if parent >= 0 else None
-        shape = tuple(sizes[a] for a in attributes)
-        return cls(attributes, shape, rows, columns, first, parent, message)
+        return cls(
+            attributes=attributes,
+            shape=tuple(sizes[a] for a in attributes),
+            residual=rows,
+            separator=columns,
+            separator_first=first,
+            separator_shape=tuple(sizes[a] for a in separator),
+            parent=parent,
+            message=_Into.of(parent, parents_layout, sizes, separator) if parent >= 0 else None,
+        )
 
     def condition(self, log_values: Array) -> tuple[Array, Array]:
         """Turn log values, in place, into P(residual | separator); also the log of what each row summed to.
@@ -237,8 +279,7 @@ class MessagePassing:
             if bag.message is None:
                 log_partition = float(message[0])
             else:
-                shape = tuple(self.tree.domain[a] for a in self.tree.separators[index])
-                tables[bag.parent] += bag.message.spread(message.reshape(shape))
+                tables[bag.parent] += bag.message.spread(message.reshape(bag.separator_shape))
         beliefs: list[Array] = []
         for bag, conditional in zip(self._bags, conditionals, strict=True):
             if bag.message is None:

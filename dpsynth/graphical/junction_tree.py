@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 
 from dpsynth.domain import Clique, Domain
@@ -11,13 +12,14 @@ from dpsynth.domain import Clique, Domain
 # Attribute sets are bit masks over the positions in the domain: unions, subsets and fill-in are single operations.
 
 
-def _bits(mask: int) -> list[int]:
+@lru_cache(maxsize=2**15)
+def _bits(mask: int) -> tuple[int, ...]:
     found = []
     while mask:
         low = mask & -mask
         found.append(low.bit_length() - 1)
         mask ^= low
-    return found
+    return tuple(found)
 
 
 def _maximal(masks: Iterable[int]) -> list[int]:
