@@ -50,7 +50,8 @@ def as_arrow(column: Any) -> pa.Array:
     except MemoryError:
         raise
     except Exception:
-        return pa.array([UNREADABLE] * len(column), pa.string())
+        pass
+    return pa.array([UNREADABLE] * len(column), pa.string())
 
 
 def _series_array(series: pd.Series[Any]) -> pa.Array:
@@ -65,7 +66,8 @@ def _series_array(series: pd.Series[Any]) -> pa.Array:
     except MemoryError:
         raise
     except Exception:
-        return _object_array(series)
+        pass
+    return _object_array(series)
 
 
 def _object_array(series: pd.Series[Any]) -> pa.Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import os
+import re
 from datetime import date, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -284,3 +287,13 @@ def test_bounds_are_kept_as_declared():
     assert (column.min, column.max) == (date(2020, 1, 1), date(2020, 12, 31))
     at = one("{type: datetime, min: 2020-01-01, max: '2020-12-31T01:02:03'}")
     assert (at.min, at.max) == (datetime(2020, 1, 1), datetime(2020, 12, 31, 1, 2, 3))
+
+
+def test_the_reference_page_is_true(tmp_path, monkeypatch):
+    page = Path(__file__).parents[1] / "docs" / "schema.md"
+    for language, name in (("yaml", "patients.yaml"), ("csv", "codebook.csv")):
+        block = re.search(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        (tmp_path / name).write_text(block[1], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert (failed, tried > 10) == (0, True)
