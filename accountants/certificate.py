@@ -246,8 +246,8 @@ def guarantee_in_words(budget: Budget, unit: PrivacyUnit) -> str:
     """The promise in one sentence."""
     reading = read(budget)
     return (
-        f"Whether {unit_in_words(unit)} was in the source table or not changes the probability of anything that "
-        f"can be done with this release by a factor of at most e^{budget.epsilon:f} (about {reading.odds}), but for "
+        f"Whether {unit_in_words(unit)} was in the source table or not changes the probability of whatever this "
+        f"release shows by a factor of at most e^{budget.epsilon.normalize():f} (about {reading.odds}), but for "
         f"a probability of {budget.delta.normalize():e}."
     )
 

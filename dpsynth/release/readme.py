@@ -44,7 +44,7 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
             "",
             _prose(
                 "It answers 0 if they are and you trust the signer, 3 if they are and you do not know the signer, and "
-                "1 if anything is broken. Ask the issuer, by another way than this folder, whether their key is"
+                "1 if anything is broken. Ask the issuer, by another way than this folder, whether their key is:"
             ),
             "",
             f"  {key_id}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unicodedata import east_asian_width
+
 from markupsafe import Markup, escape
 
+from dpsynth.encoding import OUTSIDE_LABEL
 from dpsynth.release.report.margins import ColumnMargin
 
-_ROW, _WIDTH, _LEFT, _RIGHT = 20, 380, 118, 52
-_SHORT = 17
+_ROW, _WIDTH, _LEFT, _RIGHT = 20, 350, 132, 50
+_NAME = _LEFT - 10
 _LONG = 120
 
 
@@ -19,22 +22,29 @@ def shorten(text: str, most: int) -> str:
 
 def bars(column: ColumnMargin) -> Markup:
     """The column's cells, one row each: share released as a bar, share measured as a dot with 2 sigma whiskers."""
-    top = max([0.01, *(bar.released for bar in column.bars), *((bar.measured or 0.0) for bar in column.bars)])
+    scaled = [bar for bar in column.bars if not bar.rest] or column.bars
+    top = max(0.01, *(max(bar.released, (bar.measured or 0.0) + 2 * (bar.sigma or 0.0)) for bar in scaled))
     scale = (_WIDTH - _LEFT - _RIGHT) / top
     rows = []
     for i, bar in enumerate(column.bars):
         y, middle = i * _ROW, i * _ROW + _ROW / 2
-        tip = f"{shorten(bar.label, _LONG)}: {percent(bar.released)} of the table"
-        parts = [f'<rect class="bar" x="{_LEFT}" y="{y + 4}" width="{bar.released * scale:.1f}" height="{_ROW - 8}"/>']
+        label = "not in codebook" if bar.label == OUTSIDE_LABEL else bar.label
+        tip = f"{shorten(label, _LONG)}: {percent(bar.released)} of the table"
+        parts = []
+        if bar.released <= top:
+            parts.append(
+                f'<rect class="bar" x="{_LEFT}" y="{y + 4}" width="{bar.released * scale:.1f}" height="{_ROW - 8}"/>'
+            )
         if bar.measured is not None and bar.sigma is not None:
             tip += f"; measured {percent(bar.measured)}, plus or minus {percent(2 * bar.sigma)}"
             low, at, high = (_LEFT + scale * min(max(bar.measured + d * bar.sigma, 0.0), top) for d in (-2.0, 0.0, 2.0))
-            parts.append(f'<path class="whisker" d="M{low:.1f} {middle:g}H{high:.1f}"/>')
-            parts.append(f'<circle class="dot" cx="{at:.1f}" cy="{middle:g}" r="3"/>')
+            if bar.measured <= top:
+                parts.append(f'<path class="whisker" d="M{low:.1f} {middle:g}H{high:.1f}"/>')
+                parts.append(f'<circle class="dot" cx="{at:.1f}" cy="{middle:g}" r="3"/>')
         rows.append(
             f"<g><title>{escape(tip)}</title>"
             f'<rect class="hit" x="0" y="{y}" width="{_WIDTH}" height="{_ROW}"/>'
-            f'<text class="name" x="{_LEFT - 8}" y="{middle + 4:g}">{escape(shorten(bar.label, _SHORT))}</text>'
+            f'<text class="name" x="{_LEFT - 8}" y="{middle + 4:g}">{escape(_fitting(label))}</text>'
             f"{''.join(parts)}"
             f'<text class="figure" x="{_WIDTH}" y="{middle + 4:g}">{percent(bar.released)}</text></g>'
         )
@@ -45,10 +55,32 @@ def bars(column: ColumnMargin) -> Markup:
     )
 
 
+def _fitting(text: str) -> str:
+    """As much of a label as fits beside the bars, in any of the usual fonts at 12 px."""
+    used, fits = 0.0, 0
+    shown = shorten(text, _LONG)
+    for character in shown:
+        used += _width(character)
+        if used > _NAME - 12:
+            break
+        fits += 1
+    return shown if fits == len(shown) else f"{shown[:fits]}…"
+
+
+def _width(character: str) -> float:
+    if east_asian_width(character) in "WF":
+        return 12.5
+    if character in " .,:;|!'()[]ijltfrI":
+        return 4.8
+    return 11.0 if character in "mwMW@%" or ord(character) > 0x2FFF else 7.6
+
+
 def percent(share: float) -> str:
     """With as many digits as a reader needs."""
     value = 100 * share
-    if value != 0 and abs(value) < 0.01:
+    if value == 0:
+        return "0 %"
+    if abs(value) < 0.01:
         return "<0.01 %" if value > 0 else ">−0.01 %"
     text = f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 0.995 else f"{value:.2f}"
     return f"{text.replace('-', '−')} %"

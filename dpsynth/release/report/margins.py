@@ -6,7 +6,7 @@ Everything here is a function of noisy answers, of the synthetic rows and of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from math import pi, prod, sqrt
 
@@ -33,12 +33,14 @@ class Bar:
         label: what the cell is called.
         measured, sigma: the noisy share and its standard deviation; None where the column was not measured.
         released: the share in the table.
+        rest: whether this is all the cells too small to be shown.
     """
 
     label: str
     measured: float | None
     sigma: float | None
     released: float
+    rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,11 @@ def _merge(bars: list[Bar], *, ordered: bool, special: int) -> tuple[Bar, ...]:
     by_size = sorted(range(len(plain)), key=lambda i: (-max(plain[i].measured or 0.0, plain[i].released), i))
     kept = set(by_size[: room - 1])
     rest = [bar for i, bar in enumerate(plain) if i not in kept]
-    return (*(plain[i] for i in sorted(kept)), _together(rest, lambda labels: f"{len(labels)} others"), *last)
+    return (
+        *(plain[i] for i in sorted(kept)),
+        replace(_together(rest, lambda labels: f"{len(labels)} others"), rest=True),
+        *last,
+    )
 
 
 def _together(bars: list[Bar], name: Callable[[list[str]], str]) -> Bar:
@@ -210,7 +216,11 @@ def _together(bars: list[Bar], name: Callable[[list[str]], str]) -> Bar:
 
 
 def _range(labels: list[str]) -> str:
-    return f"{labels[0]} … {labels[-1]}"
+    """Neighbouring intervals as one: ``[0, 5)`` to ``[10, 15)`` is ``[0, 15)``; other labels from first to last."""
+    first, last = labels[0], labels[-1]
+    if first.startswith("[") and last.endswith((")", "]")) and ", " in first and ", " in last:
+        return f"{first.partition(', ')[0]}, {last.rpartition(', ')[2]}"
+    return f"{first} … {last}"
 
 
 def _joined(labels: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,20 @@ def _figures(reading: Reading) -> dict[str, str]:
 
 def _rows(value: float) -> str:
     """A number of rows, for people."""
-    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}"
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
     return text.replace(",", " ").replace("-", "−")
+
+
+def _whole(value: int) -> str:
+    return f"{value:,}".replace(",", " ")
+
+
+def _plain(value: Decimal) -> str:
+    return f"{value.normalize():f}"
+
+
+def _tiny(value: Decimal) -> str:
+    return f"{value.normalize():e}"
 
 
 def _columns(clique: Iterable[str]) -> str:
@@ -148,7 +161,14 @@ def _template() -> Template:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        percent=percent, rows=_rows, columns=_columns, bars=bars, short=lambda text: shorten(text, NAME)
+        bars=bars,
+        columns=_columns,
+        percent=percent,
+        plain=_plain,
+        rows=_rows,
+        short=lambda text: shorten(text, NAME),
+        tiny=_tiny,
+        whole=_whole,
     )
     return environment.get_template("template.html")
 
