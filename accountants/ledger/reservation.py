@@ -25,6 +25,8 @@ _START_WAIT = 0.5
 class Reservation:
     """What `Account.reserve` returns. It belongs to the process that reserved, and is never pickled or copied.
 
+    Keep it as long as the run lasts: with it go the run lock and the meters, and the run counts as crashed.
+
     Attributes:
         id: random hex, as the ledger records it.
         claim: what was reserved.
@@ -142,6 +144,11 @@ class Reservation:
     def _let_go(self) -> None:
         if self._lock is not None:
             self._lock.release()
+
+    def __del__(self) -> None:
+        # A run nobody can end is over: its lock goes with it, so its meters must not admit another look.
+        if hasattr(self, "_lock"):
+            self._close()
 
     def __repr__(self) -> str:
         return f"Reservation({self.id})"

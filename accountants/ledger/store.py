@@ -135,6 +135,7 @@ class Store:
             URL.create("sqlite", database=None if self.path is None else str(self.path)),
             poolclass=pool,
             isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
             connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
         )
 
@@ -147,7 +148,7 @@ class Store:
 
     def _prepare(self) -> None:
         """Make the table where there is nothing yet; refuse whatever is not a ledger."""
-        with self._engine.connect() as connection:
+        with self.read() as connection:
             present = self._present(connection)
         if present:
             return
@@ -229,10 +230,7 @@ def _translated(place: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        translated = _meaning(_code(error), place)
-    else:
-        return
-    raise translated
+        raise _meaning(_code(error), place) from None
 
 
 def _meaning(code: str, place: str) -> LedgerError:
