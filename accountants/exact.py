@@ -37,7 +37,7 @@ def positive(name: str, value: object, error: type[ValueError]) -> Decimal:
     """As `real`, and above zero."""
     exact = real(name, value, error)
     if exact <= 0:
-        raise error(f"{name} must be above 0, got {value!r}")
+        raise error(f"{name} must be above 0, got {value!r}; give a number like 1 or 0.5")
     return exact
 
 

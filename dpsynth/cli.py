@@ -155,7 +155,7 @@ def release(
     """Learn from TABLE (.parquet, .csv, .feather) under the budget and write a release folder."""
     check_target(out)
     if rows is not None and rows < 1:
-        raise BundleError(f"--rows must be at least 1, got {rows}")
+        raise BundleError(f"--rows must be at least 1, got {rows}; leave it out for the noisy total")
     planned = _planned(plan_file, **options)
     policy = Policy.from_yaml(policy_file) if policy_file else None
     account = _ledger(ctx).account(dataset)

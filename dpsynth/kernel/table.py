@@ -157,8 +157,12 @@ class PrivateTable:
         penalty = integers("penalties", penalties, len(asked), 0, None)
         estimates = [rounded_estimate(model.project(c), self.__domain.project(c).shape) for c in asked]
         self.__run.meter.charge(noise)
-        scores = [score(self.__exact(c), e, w, p) for c, e, w, p in zip(asked, estimates, weight, penalty, strict=True)]
-        index = self.__run.noise.choose(scores, noise.eta, self.__run.at_most * max(weight))
+
+        def choose() -> int:
+            scores = [score(self.__exact(asked[i]), estimates[i], weight[i], penalty[i]) for i in range(len(asked))]
+            return self.__run.noise.choose(scores, noise.eta, self.__run.at_most * max(weight))
+
+        index = sealed(choose)
         self.__run.transcript.append(Selected(asked, index))
         return asked[index]
 
