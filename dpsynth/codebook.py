@@ -22,7 +22,7 @@ from ruamel.yaml.comments import CommentedMap
 from dpsynth.columns import COLUMN_TYPES, Column
 from dpsynth.declared import unknown
 from dpsynth.errors import SchemaError
-from dpsynth.schema import Schema, column_yaml, dump_yaml, parse_column
+from dpsynth.schema import Schema, column_yaml, dump_yaml, parse_column, scalar
 
 FIELDS = ("column", "type", "values", "min", "max", "missing", "label", "description", "bins", "scale", "decimals")
 """Fields a codebook may have; the first two are required."""
@@ -89,14 +89,14 @@ def draft(path: str | PathLike[str]) -> str:
     document.yaml_set_start_comment(_HEADER)
     notes = []
     if schema.unit is not None:
-        document["unit"] = schema.unit
+        document["unit"] = scalar(schema.unit)
         document.yaml_set_comment_before_after_key("unit", before="\n" + _UNIT)
         document["at_most"] = schema.at_most
         document.yaml_set_comment_before_after_key("at_most", before=_AT_MOST)
     else:
         notes.append(_NO_UNIT)
     notes.append(_ABOUT)
-    document["columns"] = CommentedMap({column.name: column_yaml(column) for column in schema.columns})
+    document["columns"] = CommentedMap({scalar(column.name): column_yaml(column) for column in schema.columns})
     document.yaml_set_comment_before_after_key("columns", before="\n".join(notes))
     return dump_yaml(document)
 

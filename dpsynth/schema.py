@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from io import StringIO
@@ -15,6 +16,7 @@ from pydantic import BeforeValidator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from dpsynth import checks
 from dpsynth.columns import COLUMN_TYPES, Coded, Column, ColumnBase
@@ -26,6 +28,7 @@ from dpsynth.hints import Hints
 FORMAT = 1
 """Version of the schema's JSON form and of the encoding it stands for."""
 
+_WORDS = re.compile(r"\w(?:[\w ./+-]*[\w.+-])?")
 _KEYS = ("name", "unit", "at_most", "about_rows", "origin", "columns")
 
 
@@ -148,10 +151,10 @@ class Schema(Declared):
         for key in _KEYS[:-1]:
             value = getattr(self, key)
             if value is not None and value != type(self).model_fields[key].default:
-                document[key] = value
+                document[key] = scalar(value)
         document["columns"] = CommentedMap()
         for column in self.columns:
-            document["columns"][column.name] = column_yaml(column)
+            document["columns"][scalar(column.name)] = column_yaml(column)
         return dump_yaml(document)
 
     @classmethod
@@ -269,9 +272,16 @@ def column_yaml(column: ColumnBase) -> CommentedMap:
     order = ("values", "cardinality", "min", "max", "bins", "scale", "decimals", "missing", "label", "description")
     for key in order:
         if key in fields and (value := getattr(column, key)) != fields[key].default:
-            spec[key] = list(value) if isinstance(value, tuple) else value
+            spec[key] = [scalar(each) for each in value] if isinstance(value, tuple) else scalar(value)
     spec.fa.set_flow_style()
     return spec
+
+
+def scalar(value: Any) -> Any:
+    """The value; text with anything but words in it asks for double quotes, which hold whatever it is."""
+    if not isinstance(value, str) or _WORDS.fullmatch(value):
+        return value
+    return DoubleQuotedScalarString(value)
 
 
 def dump_yaml(document: CommentedMap) -> str:
@@ -302,4 +312,4 @@ def _shape(data: Any) -> str:
     return "nothing" if data is None else f"a {type(data).__name__}"
 
 
-__all__ = ["FORMAT", "Schema", "column_yaml", "dump_yaml", "parse_column"]
+__all__ = ["FORMAT", "Schema", "column_yaml", "dump_yaml", "parse_column", "scalar"]
