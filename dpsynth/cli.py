@@ -124,7 +124,7 @@ def main(ctx: click.Context, ledger: str | None, anchor: str | None) -> None:
 @main.command(epilog="Example: dpsynth plan --schema patients.yaml --epsilon 1 > plan.json")
 @planning
 def plan(**options: Any) -> None:
-    """Decide what will be spent on what, without reading any data. JSON on standard output, a summary on standard error."""
+    """Decide what will be spent on what, without reading any data: JSON on standard output, a summary beside it."""
     made = _planned(None, **options)
     for line in made.describe():
         click.echo(line, err=True)
@@ -144,6 +144,7 @@ def plan(**options: Any) -> None:
 @click.pass_context
 def release(
     ctx: click.Context,
+    /,
     table: str,
     plan_file: str | None,
     dataset: str,
@@ -171,7 +172,8 @@ def _written(folder: Path, account: Account, planned: ReleasePlan) -> None:
     click.echo(f"Released {folder}: {planned.claim.budget}, generator {planned.claim.generator}.")
     left = state.remaining_epsilon(planned.claim.budget.delta)
     click.echo(
-        f"Account {account.dataset}: lifetime {state.budget}; one more release of up to epsilon {float(left):.4g} would fit."
+        f"Account {account.dataset}: lifetime {state.budget}; "
+        f"one more release of up to epsilon {float(left):.4g} would fit."
     )
 
 
@@ -275,7 +277,8 @@ def show(ctx: click.Context, dataset: str | None) -> None:
 def _account(name: str, state: AccountState) -> list[str]:
     left = float(state.remaining_epsilon(state.budget.delta))
     lines = [
-        f"{name}: lifetime {state.budget}, filter {state.filter}; one more release of up to epsilon {left:.4g} at delta {state.budget.delta.normalize():e} would fit"
+        f"{name}: lifetime {state.budget}, filter {state.filter}; "
+        f"one more release of up to epsilon {left:.4g} at delta {state.budget.delta.normalize():e} would fit"
     ]
     for release in state.releases.values():
         note = "costs nothing" if release.status is Status.VOIDED else f"charged {release.claim.budget}"

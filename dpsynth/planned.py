@@ -96,7 +96,7 @@ class ReleasePlan:
             f"generator  {claim.generator} on {len(self.schema.domain)} columns",
             f"budget     {claim.budget}",
             f"protects   {unit}, added or removed",
-            f"capacity   mu = {claim.profile.mu:.5f}, epsilon {claim.profile.epsilon(claim.budget.delta):.5f} as accounted",
+            f"capacity   mu = {claim.profile.mu:.5f}, which is epsilon {claim.profile.epsilon(claim.budget.delta):.5f}",
         ]
         match claim.plan:
             case AdaptivePlan(mu=mu, kinds=kinds):

@@ -1,4 +1,4 @@
-"""Progress of long work, told to whoever listens. Says declared figures and noisy answers only, never anything of a row."""
+"""Progress of long work, told to whoever listens: declared figures and noisy answers, never anything of a row."""
 
 from __future__ import annotations
 

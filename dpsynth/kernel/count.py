@@ -13,8 +13,8 @@ from accountants.events import Gaussian
 from accountants.exact import UP, ceil_float
 from dpsynth.domain import Clique, Domain
 
-MAX_CELLS = 2**27
-"""Most cells one marginal may have (1 GiB of counts)."""
+MAX_CELLS = 2**26
+"""Most cells one marginal may have (512 MiB of counts)."""
 
 
 def exact_counts(codes: Mapping[str, NDArray[Any]], domain: Domain, clique: Clique) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ SELECTION_BITS = 160
 """Weights of a selection are integers up to 2^160; each is off by less than 1, so by 2^-160 of the heaviest."""
 
 _TAIL_WORDS = 2**12
+_BLOCK = 2**18
 _QUANTILE_ERROR = 2.0**-40
 """Bound on |ndtri(p) - Phi^-1(p)| / (1 + |z|); measured below 2^-51, so with 2,000 times to spare."""
 _DIGITS = 120
@@ -109,6 +110,14 @@ class Noise:
         """
         if not (0.0 < sigma <= MAX_SIGMA):
             raise ValueError(f"sigma must be above 0 and at most 2^30 rows, got {sigma!r}")
+        result = np.empty(size, np.int64)
+        for start in range(0, size, _BLOCK):
+            part = result[start : start + _BLOCK]
+            part[:] = self.__block(sigma, part.size)
+        return result
+
+    def __block(self, sigma: float, size: int) -> NDArray[np.int64]:
+        """The draws of `rounded_gaussian`, few enough at a time for the work arrays to stay small."""
         word = self.__bits.words(size)
         negative = (word & np.uint64(1)).astype(bool)
         tail = word >> np.uint64(1)
@@ -118,10 +127,11 @@ class Noise:
         shifted = sigma * z + 0.5
         magnitude = np.floor(shifted)
         certain = (np.abs(shifted - np.rint(shifted)) > error) & (tail >= _TAIL_WORDS)
-        result = magnitude.astype(np.int64)
+        result: NDArray[np.int64] = magnitude.astype(np.int64)
         for i in np.flatnonzero(~certain):
             result[i] = self.__refined(sigma, int(tail[i]))
-        return np.where(negative, -result, result)
+        result[negative] *= -1
+        return result
 
     def __refined(self, sigma: float, tail: int) -> int:
         """The one n >= 0 with ``Q((n + 1/2)/sigma) <= p < Q((n - 1/2)/sigma)``, by as many bits as that takes."""

@@ -3,6 +3,7 @@
 The file is read as RFC 4180 has it: comma separated, a header line, cells that hold commas, quotes or line
 breaks in double quotes. Nothing in the rows can stop the reader: a short line is filled up with nulls, a long
 one loses its surplus, blank lines do not count, and bytes that are not UTF-8 make a cell that does not read.
+Lines end in LF or CR LF; a carriage return elsewhere is a space, so that no cell can begin a row of its own.
 A quote that is never closed takes at most 128 KiB of text with it.
 """
 
@@ -60,7 +61,7 @@ class CsvSource(Source):
 
     def _open(self) -> TextIO:
         opener: Callable[..., TextIO] = gzip.open if self._packed else open
-        return opener(self._path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+        return opener(self._path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="\n")
 
     def _batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
         at = [self._columns.index(name) for name in columns]
@@ -81,7 +82,7 @@ class CsvSource(Source):
 
 def _records(text: TextIO) -> Iterator[list[str]]:
     """The records that are not blank; one that the reader gives up on is left out."""
-    reader = csv.reader(text)
+    reader = csv.reader(map(_one_line, text))
     while True:
         try:
             record = next(reader)
@@ -91,6 +92,14 @@ def _records(text: TextIO) -> Iterator[list[str]]:
             record = []
         if record:
             yield record
+
+
+def _one_line(line: str) -> str:
+    """The line with its stray carriage returns as spaces: some writers leave them unquoted inside a cell."""
+    if "\r" not in line:
+        return line
+    ending = "\r\n" if line.endswith("\r\n") else ""
+    return line.removesuffix(ending).replace("\r", " ") + ending
 
 
 def _fitted(record: list[str], width: int) -> list[str]:

@@ -1,0 +1,164 @@
+"""The command line as a person uses it: each command's words, and its exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from dpsynth.cli import main
+from dpsynth.demo import rows_file, run
+from tests.helpers import SCHEMA, table
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def desk(tmp_path, home, monkeypatch):
+    """A folder to stand in, with a table and a schema."""
+    monkeypatch.chdir(tmp_path)
+    Path("s.yaml").write_text(SCHEMA)
+    table().to_parquet("t.parquet")
+    return tmp_path
+
+
+def say(command, code=0):
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def test_the_readme_path(desk):
+    Path("book.csv").write_text(
+        "column,type,values,min,max,missing,label\n"
+        "patient,unit,,,,,\nsex,categorical,F|M,,,yes,Sex\nage,integer,,0,100,,Age\n"
+    )
+    Path("draft.yaml").write_text(say("schema draft book.csv").stdout)
+    assert "2 columns, unit patient" in say("schema check draft.yaml").stdout
+    assert (
+        "Opened visits: lifetime epsilon 3 at delta 1e-8" in say("ledger open visits --epsilon 3 --delta 1e-8").stdout
+    )
+    planned = say("plan --schema s.yaml --epsilon 1 --generator mst")
+    Path("plan.json").write_text(planned.stdout)
+    assert json.loads(planned.stdout)["claim"]["budget"]["epsilon"] == "1"
+    assert "protects   one patient (at most 2 rows)" in planned.stderr
+    assert "Released" in say("release t.parquet --plan plan.json --dataset visits --out release").stdout
+    assert "zero" not in say("sample release --rows 50 --out more").stdout
+    assert len(pd.read_parquet("more/synthetic.parquet")) == 50
+    given = say("sample release --rows 20 --given stage=III --out third")
+    assert "no further cost" in given.stdout
+    assert set(pd.read_parquet("third/synthetic.parquet")["stage"]) == {"III"}
+    assert say("verify release").stdout.count("ok") >= 3
+    shown = say("ledger show").stdout
+    assert "committed" in shown
+    assert "3 drawn" in shown
+    assert "intact" in say("ledger verify").stdout
+
+
+def test_verify_exit_codes(desk, monkeypatch):
+    say("ledger open visits --epsilon 3")
+    say("release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out release")
+    pem = say("keys show").stdout
+    Path("signer.pem").write_text(pem)
+    monkeypatch.setenv("DPSYNTH_HOME", str(desk / "receiver"))
+    say("verify release", 3)
+    say("keys trust signer.pem")
+    say("verify release", 0)
+    path = Path("release/synthetic.parquet")
+    frame = pd.read_parquet(path)
+    frame.loc[0, "age"] = 1
+    frame.to_parquet(path)
+    say("verify release", 1)
+    say("verify nowhere", 1)
+
+
+def test_a_refusal_says_what_fits(desk):
+    say("ledger open visits --epsilon 1.1")
+    arguments = "release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out"
+    say(f"{arguments} one")
+    refused = say(f"{arguments} two", 4)
+    assert refused.stderr.startswith("Refused (lifetime)") or "Refused (lifetime)" in refused.stderr
+    assert "At most epsilon" in refused.stderr
+    assert not Path("two").exists()
+
+
+def test_an_account_is_opened_once(desk):
+    say("ledger open visits --epsilon 1")
+    assert "visits" in say("ledger open visits --epsilon 9", 1).stderr
+    assert (
+        "no account" in say("release t.parquet --schema s.yaml --epsilon 1 --dataset other --out x", 1).stderr.lower()
+    )
+
+
+def test_reservations_can_be_voided_only_before_they_run(desk):
+    say("ledger open visits --epsilon 3")
+    say("release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out release")
+    release_id = say("ledger show").stdout.splitlines()[1].split()[0]
+    assert "committed" in say(f"ledger void visits {release_id}", 1).stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "plan", "release", "sample", "verify", "schema", "schema draft", "ledger", "ledger open", "keys", "demo"],
+)
+def test_help_has_words_and_commands_have_examples(command):
+    text = say(f"{command} --help").stdout
+    assert "Usage" in text
+    if command in ("", "plan", "release", "sample", "schema draft", "ledger open"):
+        assert "dpsynth " in text.split("Options:")[-1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "release t.parquet --dataset visits --out x",
+        "release t.parquet --plan p.json --epsilon 1 --dataset visits --out x",
+        "plan --schema s.yaml --epsilon 1 --set rounds",
+        "plan --schema s.yaml --epsilon 1 --generator magic",
+        "sample release --given stage --out x",
+    ],
+)
+def test_wrong_usage_exits_with_2(command, desk):
+    say("ledger open visits --epsilon 1")
+    say(command, 2)
+
+
+def test_interrupting_a_running_release_charges_it(desk):
+    """Ctrl-C for real: a child at work on a slow generator gets SIGINT."""
+    say("ledger open visits --epsilon 3")
+    script = (
+        "import os, signal, threading, dpsynth.session as s\n"
+        "from dpsynth.cli import main\n"
+        "real = s.PrivateTable\n"
+        "def opened(*a):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return real(*a)\n"
+        "s.PrivateTable = opened\n"
+        "main('release t.parquet --schema s.yaml --epsilon 1 --dataset visits --out release'.split())\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    stopped = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, env=env)
+    assert stopped.returncode == 130
+    assert "Traceback" not in stopped.stderr
+    assert "Interrupted" in stopped.stderr
+    assert "forfeited" in say("ledger show").stdout
+    assert not Path("release").exists()
+
+
+def test_the_demo(tmp_path, capsys):
+    pytest.importorskip("statsmodels")
+    assert rows_file().exists()
+    run(tmp_path / "demo")
+    said = capsys.readouterr().out
+    assert "Refused (lifetime)" in said
+    assert "private selections" in said
+    assert "noise alone explains" in said
+    frame = pd.read_parquet(tmp_path / "demo" / "release" / "synthetic.parquet")
+    assert len(frame.columns) == 12
+    assert 15_000 < len(frame) < 19_000
+    run(tmp_path / "demo")  # a second one stands beside the first
+    assert (tmp_path / "demo-2" / "release").is_dir()
