@@ -163,16 +163,14 @@ def _check_signature(envelope: Envelope, statement: dict[str, Any], trusted: Map
         _BrokenError: the signature is not the stated signer's.
     """
     key_id, pem = issuer_of(statement)
-    key = trusted.get(envelope.key_id)
-    known = key is not None
-    if key is None:
-        try:
-            key = PublicKey.from_pem(pem)
-        except (KeyFileError, ValueError, TypeError):
-            raise _BrokenError("the certificate names no readable signing key") from None
-    if key_id != envelope.key_id or not envelope.signed_by(key):
+    try:
+        carried = PublicKey.from_pem(pem)
+    except (KeyFileError, ValueError, TypeError):
+        raise _BrokenError("the certificate names no readable signing key") from None
+    key = trusted.get(envelope.key_id, carried)
+    if not key_id == carried.key_id == envelope.key_id or not envelope.signed_by(key):
         raise _BrokenError("the signature does not match: the certificate was changed after it was signed")
-    return known
+    return envelope.key_id in trusted
 
 
 def _check_files(folder: Path, said: Recomputed) -> None:

@@ -35,6 +35,8 @@ MOST_LOOKS = 300
 MOST_FITS = 200
 MOST_NAMES = 12
 NAME = 60
+_THIN = "\u202f"
+"""Between thousands; no line breaks there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,11 +133,11 @@ def _figures(reading: Reading) -> dict[str, str]:
 def _rows(value: float) -> str:
     """A number of rows, for people."""
     text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
-    return text.replace(",", " ").replace("-", "−")
+    return text.replace(",", _THIN).replace("-", "−")
 
 
 def _whole(value: int) -> str:
-    return f"{value:,}".replace(",", " ")
+    return f"{value:,}".replace(",", _THIN)
 
 
 def _plain(value: Decimal) -> str:

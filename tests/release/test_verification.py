@@ -1,0 +1,306 @@
+"""Verify: 0 intact and known, 3 intact and unknown, 1 broken; never a traceback, whatever is in the folder."""
+
+import base64
+import copy
+import hashlib
+import json
+import os
+
+import pytest
+import rfc8785
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accountants import SigningKey
+from accountants.certificate import PAYLOAD_TYPE, sign
+from accountants.dsse import Envelope
+from dpsynth.release import verify
+from dpsynth.release.bundle import FILES, SUBJECTS
+
+KEY = SigningKey.generate()
+FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def check(folder, trusted=None):
+    """The exit code; a broken release ends in one sentence."""
+    found = verify(folder, trusted or {})
+    if found.exit_code == 1:
+        last = found.findings[-1]
+        assert not last.passed
+        assert last.text.endswith(".")
+        assert "\n" not in last.text
+        assert 10 < len(last.text) < 500
+        assert found.statement is None
+    else:
+        assert all(finding.passed for finding in found.findings)
+    return found.exit_code
+
+
+def forge(release, change=lambda body: None, key=KEY, payload_type=PAYLOAD_TYPE):
+    """The certificate changed and signed again with a key of the forger's own."""
+    body = copy.deepcopy(dict(release.certificate))
+    body["predicate"]["issuer"] = {"key_id": key.public.key_id, "public_key": key.public.pem()}
+    change(body)
+    return Envelope.seal(payload_type, rfc8785.dumps(body), key).to_bytes()
+
+
+def test_known_unknown(folder, place):
+    assert check(folder, place.keys.trusted()) == 0
+    assert check(folder) == 3
+    assert check(folder, {KEY.public.key_id: KEY.public}) == 3
+    assert check(str(folder), place.keys.trusted()) == 0
+    assert "implied" not in str(verify(folder, {}))
+    assert "imply epsilon 1 at delta 1e-9; declared is 1" in str(verify(folder, place.keys.trusted()))
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["flip", "cut", "append", "empty", "remove", "link", "folder"])
+def test_any_file_changed_is_broken(folder, place, name, damage, tmp_path):
+    file = folder / name
+    raw = file.read_bytes()
+    file.unlink()
+    if damage == "link":
+        (tmp_path / "same").write_bytes(raw)
+        file.symlink_to(tmp_path / "same")
+    elif damage == "folder":
+        file.mkdir()
+    elif damage != "remove":
+        middle = len(raw) // 2
+        flipped = raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1 :]
+        file.write_bytes({"flip": flipped, "cut": raw[:-20], "append": raw + b"x", "empty": b""}[damage])
+    assert check(folder, place.keys.trusted()) == 1
+    assert check(folder) == 1
+
+
+@pytest.mark.parametrize("name", ["raw.csv", ".hidden", "synthetic.parquet.bak", "\x1b[31mred", "é\udcff"])
+def test_a_file_nobody_signed_is_broken(folder, place, name):
+    (folder / name).write_bytes(b"")
+    assert check(folder, place.keys.trusted()) == 1
+    assert verify(folder, {}).findings[-1].text.isascii()
+
+
+def test_edited_and_signed_again_is_never_known(folder, release, place):
+    table = folder / "synthetic.parquet"
+    table.write_bytes(table.read_bytes() + b"edited")
+    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+
+    def resign(body):
+        next(s for s in body["subject"] if s["name"] == table.name)["digest"]["sha256"] = digest
+
+    trusted = place.keys.trusted()
+    (known,) = trusted
+    (folder / "certificate.json").write_bytes(forge(release, resign))
+    assert check(folder, trusted) == 3
+
+    def borrow(body):
+        resign(body)
+        body["predicate"]["issuer"] = dict(release.certificate["predicate"]["issuer"])
+
+    (folder / "certificate.json").write_bytes(forge(release, borrow))
+    assert check(folder, trusted) == 1
+    forged = json.loads(forge(release, borrow))
+    forged["signatures"][0]["keyid"] = known
+    (folder / "certificate.json").write_text(json.dumps(forged))
+    assert check(folder, trusted) == 1
+    assert check(folder) == 1
+
+
+def test_a_signature_covers_the_payload_type(folder, release):
+    forged = json.loads(forge(release, payload_type="text/plain"))
+    forged["payloadType"] = PAYLOAD_TYPE
+    (folder / "certificate.json").write_text(json.dumps(forged))
+    assert check(folder) == 1
+
+
+def test_two_signatures_or_none_are_refused(folder, release):
+    for change in (lambda s: s + s, lambda s: []):
+        forged = json.loads(forge(release))
+        forged["signatures"] = change(forged["signatures"])
+        (folder / "certificate.json").write_text(json.dumps(forged))
+        assert check(folder) == 1
+
+
+def put(body, path, value):
+    *parents, last = path
+    for step in parents:
+        body = body[step]
+    body[last] = value
+
+
+LIES = [
+    (("guarantee", "budget", "epsilon"), "0.5", "more than the 0.5 it declares"),
+    (("guarantee", "budget", "delta"), "1e-12", "more than the 1.0 it declares"),
+    (("guarantee", "budget", "delta"), "1e-30", "less than what"),
+    (("guarantee", "budget", "epsilon"), "NaN", "finite"),
+    (("guarantee", "budget", "epsilon"), "-1", "above 0"),
+    (("guarantee", "budget", "epsilon"), "1e99999999", "means nothing"),
+    (("guarantee", "budget", "epsilon"), "1e-99999999", "means nothing"),
+    (("guarantee", "budget", "epsilon"), 1, "'epsilon' is missing"),
+    (("guarantee", "accounting", "epsilon"), "0.3", "states epsilon 0.3"),
+    (("guarantee", "accounting", "epsilon"), "NaN", "states epsilon"),
+    (("guarantee", "numerics", "class"), "none", "promises no privacy"),
+    (("guarantee", "unit", "at_most"), 0, "at_most"),
+    (("guarantee", "unit", "relation"), "replace_one", "relation"),
+    (("lifetime", "budget", "epsilon"), "0.1", "exceeds the dataset's lifetime"),
+    (("looks", "plan"), {"kind": "adaptive", "mu": "1e400", "kinds": ["gaussian"]}, "protects nothing"),
+    (("looks", "plan"), {"kind": "adaptive", "mu": "nan", "kinds": ["gaussian"]}, "protects nothing"),
+    (("looks", "plan"), {"kind": "adaptive", "mu": "-1", "kinds": ["gaussian"]}, "mu"),
+    (("looks", "plan"), {"kind": "adaptive", "mu": "0.01", "kinds": ["gaussian"]}, "states epsilon"),
+    (("looks", "plan"), {"kind": "adaptive", "mu": "0.01", "kinds": [[]]}, "malformed"),
+    (("looks", "plan"), {"kind": "fixed", "events": []}, "at least one"),
+    (("looks", "plan", "events", 0, "count"), 10**9, "more than 1000000 looks"),
+    (("looks", "plan", "events", 0, "count"), -1, "impossible count"),
+    (("looks", "plan", "events", 0, "count"), True, "impossible count"),
+    (("looks", "plan", "events", 0, "count"), 40, "more than the"),
+    (("looks", "plan", "events", 0, "kind"), "laplace", "unknown event kind"),
+    (("looks", "plan", "events", 0, "kind"), ["gaussian"], "malformed"),
+    (("looks", "plan", "events", 0, "noise_multiplier"), "-3", "too little noise"),
+    (("looks", "plan", "events", 0, "noise_multiplier"), "0", "too little noise"),
+    (("looks", "plan", "events", 0, "noise_multiplier"), "nan", "too little noise"),
+    (("looks", "plan", "events", 0, "noise_multiplier"), "9" * 200, "not an event"),
+    (("looks", "frame"), [{"kind": "gaussian", "noise_multiplier": "5"}], "more than the"),
+    (("looks", "frame"), None, "not a list"),
+    (("looks", "charged", "plan"), [{"kind": "gaussian", "noise_multiplier": "1"}], "not among those"),
+    (("looks", "charged", "frame"), [{"kind": "gaussian", "noise_multiplier": "99"}], "not among those"),
+    (("table", "rows"), 0, "number of rows"),
+    (("table", "rows"), True, "number of rows"),
+    (("model", "sha256"), "x" * 64, "not a sha256"),
+    (("synthetic",), False, "synthetic"),
+    (("version",), 2, "newer"),
+    (("issuer", "public_key"), "not a key", "no readable signing key"),
+    (("issuer", "public_key"), "x" * 5000, "who issued it"),
+    (("issuer",), None, "who issued it"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "says"), LIES, ids=lambda x: str(x)[:40])
+def test_a_lie_signed_by_anyone_is_broken(folder, release, path, value, says):
+    (folder / "certificate.json").write_bytes(forge(release, lambda body: put(body["predicate"], path, value)))
+    assert check(folder, {KEY.public.key_id: KEY.public}) == 1
+    assert check(folder) == 1
+    assert says in verify(folder, {}).findings[-1].text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside", "/etc/hostname", "..", ".", "", "a/b", "a\\b", "certificate.json", "\x00", "x" * 300, "other.csv"],
+)
+def test_files_outside_the_folder_are_never_opened(folder, release, name, monkeypatch):
+    (folder.parent / "outside").write_bytes(b"")
+
+    def change(body):
+        body["subject"].append({"name": name, "digest": {"sha256": hashlib.sha256(b"").hexdigest()}})
+
+    (folder / "certificate.json").write_bytes(forge(release, change))
+    assert check(folder) == 1
+
+
+def test_every_file_must_be_signed(folder, release):
+    for name in SUBJECTS:
+        change = lambda body, name=name: body.update(subject=[s for s in body["subject"] if s["name"] != name])  # noqa: E731
+        (folder / "certificate.json").write_bytes(forge(release, change))
+        assert check(folder) == 1
+    (folder / "certificate.json").write_bytes(forge(release, lambda body: body["subject"].append(body["subject"][0])))
+    assert check(folder) == 1
+
+
+def test_no_folder(tmp_path):
+    assert check(tmp_path / "none") == 1
+    assert check(tmp_path) == 1
+    (tmp_path / "file").write_text("")
+    assert check(tmp_path / "file") == 1
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"payload": NaN}',
+        b'{"payload": 1e999}',
+        b"1" * 10_000,
+        b'{"payload": "", "payload": ""}',
+        b'{"payloadType": "x", "payload": "%", "signatures": [{"keyid": "", "sig": ""}]}',
+        b'{"payloadType": "\\ud800", "payload": "", "signatures": [{"keyid": "", "sig": ""}]}',
+    ],
+    ids=range(12),
+)
+def test_a_malformed_certificate_is_broken(folder, raw):
+    (folder / "certificate.json").write_bytes(raw)
+    assert check(folder) == 1
+    wrapped = {
+        "payloadType": PAYLOAD_TYPE,
+        "payload": base64.b64encode(raw).decode(),
+        "signatures": [{"keyid": "a", "sig": ""}],
+    }
+    (folder / "certificate.json").write_text(json.dumps(wrapped))
+    assert check(folder) == 1
+
+
+def test_a_huge_certificate_is_not_read(folder, release):
+    with (folder / "certificate.json").open("wb") as file:
+        file.truncate(40 * 1024 * 1024)
+    assert check(folder) == 1
+    assert "larger" in verify(folder, {}).findings[-1].text
+
+
+@given(raw=st.binary(max_size=300))
+@FUZZ
+def test_random_bytes(folder, raw):
+    (folder / "certificate.json").write_bytes(raw)
+    assert check(folder) == 1
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "NaN", "-1", "1e-320", "1e308", "0", "Infinity", "\x00", "gaussian", "1e999999999", "sNaN"])
+    | st.text(st.characters(codec="utf-8"), max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5).filter(str.isascii), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def paths(body, prefix=()):
+    """Every place in a JSON value."""
+    yield prefix
+    if isinstance(body, dict | list):
+        items = body.items() if isinstance(body, dict) else enumerate(body)
+        for key, value in items:
+            yield from paths(value, (*prefix, key))
+
+
+@given(data=st.data())
+@FUZZ
+def test_any_field_may_hold_anything(folder, release, data):
+    def change(body):
+        for _ in range(data.draw(st.integers(1, 3))):
+            path = data.draw(st.sampled_from([p for p in paths(body) if p]))
+            if data.draw(st.booleans()):
+                put(body, path, data.draw(JSON))
+            else:
+                inner = body
+                for step in path[:-1]:
+                    inner = inner[step]
+                del inner[path[-1]]
+
+    (folder / "certificate.json").write_bytes(forge(release, change))
+    assert check(folder) in (1, 3)
+    assert check(folder, {KEY.public.key_id: KEY.public}) in (0, 1)
+    assert len(os.listdir(folder)) == len(FILES)
+
+
+def test_sign_is_the_inverse_of_open(release, place):
+    key = place.keys.signing_key()
+    envelope = Envelope.from_bytes(sign(release.certificate, key))
+    assert json.loads(envelope.payload) == release.certificate
+    assert envelope.signed_by(key.public)
+    assert not envelope.signed_by(KEY.public)
