@@ -53,8 +53,10 @@ def categories(raw: Any) -> tuple[Value, ...]:
         text = canonical(cell_text(normal) or "")
         if text is None:
             raise ValueError("'values' holds an empty value; declare nulls with 'missing: true' instead")
-        if UNREADABLE in text:
-            raise ValueError(f"'values' holds {value!r}; a value must be text that UTF-8 can hold, without NUL")
+        if UNREADABLE in text or "\r" in text:
+            raise ValueError(
+                f"'values' holds {value!r}; a value must be text that UTF-8 can hold, without NUL or carriage return"
+            )
         if text in seen:
             raise ValueError(f"'values' holds {seen[text]!r} and {value!r}, which read the same; list each value once")
         seen[text] = value

@@ -18,7 +18,7 @@ from dpsynth.schema import Schema
 from dpsynth.text import canonical, cell_text
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=1, max_size=12)
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=8).filter(
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), min_size=1, max_size=8).filter(
     lambda t: t.strip() != ""
 )
 VALUES = st.one_of(

@@ -168,6 +168,8 @@ def test_default_decimals():
         ("columns: {a: {type: categorical, values: [x, ' ']}}", ["'a'", "missing: true"]),
         ("columns: {a: {type: categorical, values: [1, '1.0']}}", ["'a'", "1 and '1.0'", "same"]),
         ("columns: {a: {type: categorical, values: [x, ' x ']}}", ["'a'", "same"]),
+        ('columns: {a: {type: categorical, values: ["x\\0"]}}', ["'a'", "without NUL"]),
+        ('columns: {a: {type: categorical, values: ["x\\ry"]}}', ["'a'", "carriage return"]),
         ("columns: {a: {type: categorical, values: [[1]]}}", ["'a'", "[1]"]),
         ("columns: {a: {type: categorical, values: [.inf]}}", ["'a'", "finite"]),
         ("columns: {a: {type: boolean, missing: maybe}}", ["'a'", "true or false", "'maybe'"]),

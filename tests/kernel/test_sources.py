@@ -211,6 +211,14 @@ def test_broken_csv_rows_never_stop_the_reader(tmp_path):
     assert units[0] is not None
 
 
+def test_a_carriage_return_in_a_cell_begins_no_row(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'sex,who\r\nF\rM,a\r\n"F\r\nM","b\rc"\r\nM,d\r\n')
+    found, units = read(open_source(path), Schema(columns=SCHEMA.columns[:1], unit="who"), 10)
+    assert found["sex"] == [3, 3, 1]
+    assert units == [b"a", b"b c", b"d"]
+
+
 def test_a_quote_left_open_costs_a_bounded_stretch(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text('age\n"' + "5\n" * 200_000, encoding="utf-8")
