@@ -118,7 +118,7 @@ def _recompute(statement: object) -> Recomputed:
     if interval.high > float(budget.epsilon) * (1 + MARGIN):
         raise CertificateError(
             f"the looks in the certificate imply epsilon {interval.high:.6g} at delta {budget.delta.normalize():e}, "
-            f"more than the {budget.epsilon:f} it declares"
+            f"more than the {budget.epsilon.normalize():f} it declares"
         )
     stated = float(Decimal(_text(_dict(guarantee, "accounting"), "epsilon")))
     if not interval.low * (1 - MARGIN) <= stated <= interval.high * (1 + MARGIN):

@@ -86,7 +86,7 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
         passed(f"these are the {len(said.subjects)} files that were signed")
         passed(
             f"the events in the certificate imply epsilon {_up(said.interval.high)} at delta "
-            f"{said.budget.delta.normalize():e}; declared is {said.budget.epsilon:f}"
+            f"{said.budget.delta.normalize():e}; declared is {said.budget.epsilon.normalize():f}"
         )
     except (_BrokenError, EnvelopeError, CertificateError) as broken:
         return Verification(BROKEN, (*findings, Finding(False, f"{broken}.".replace("..", "."))))

@@ -129,7 +129,7 @@ def put(body, path, value):
 
 LIES = [
     (("guarantee", "budget", "epsilon"), "0.5", "more than the 0.5 it declares"),
-    (("guarantee", "budget", "delta"), "1e-12", "more than the 1.0 it declares"),
+    (("guarantee", "budget", "delta"), "1e-12", "more than the 1 it declares"),
     (("guarantee", "budget", "delta"), "1e-30", "less than what"),
     (("guarantee", "budget", "epsilon"), "NaN", "finite"),
     (("guarantee", "budget", "epsilon"), "-1", "above 0"),

@@ -1,0 +1,193 @@
+"""Certificates: the DSSE format, what a statement says, the plain-language figures, and recomputing epsilon."""
+
+import base64
+import copy
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from accountants import AdaptivePlan, Allowance, Budget, Claim, ExponentialMechanism, FixedPlan, Gaussian, PrivacyUnit
+from accountants.certificate import (
+    PAYLOAD_TYPE,
+    Draw,
+    Issue,
+    account_for,
+    charged_events,
+    folded,
+    not_protected,
+    sign,
+    statement,
+)
+from accountants.dsse import Envelope, EnvelopeError, pre_authentication_encoding, strict_json
+from accountants.keys import SigningKey
+from accountants.lifetime import Charge, Lifetime
+from accountants.reading import read
+from accountants.recomputation import CertificateError, recompute
+
+KEY, OTHER = SigningKey.generate(), SigningKey.generate()
+PEOPLE = PrivacyUnit("patient", 3)
+EVENTS = (Gaussian(40.0), Gaussian(40.0), ExponentialMechanism(0.02), Gaussian(45.5))
+
+
+def certificate(plan=None, *, budget=None, unit=PEOPLE, frame=(), charged=(), given=(), lifetime=None, **claim):
+    budget = budget or Budget("1")
+    plan = plan or FixedPlan(EVENTS)
+    made = Claim(budget, unit, plan, "mst", "d" * 64, frame=frame, **claim)
+    return statement(
+        software="dpsynth 0",
+        dataset="clinic",
+        claim=made,
+        charged={"plan": folded(charged), "frame": []},
+        lifetime=lifetime or Lifetime.of(Budget("3")),
+        spent=Charge.of(made),
+        draw=Draw("a" * 64, "b" * 64, 100, given),
+        issue=Issue("2026-01-31", "f" * 32, 7, "e" * 64, False),
+        subjects={"b.txt": "1" * 64, "a.txt": "2" * 64},
+        issuer={"key_id": KEY.public.key_id, "public_key": KEY.public.pem()},
+    )
+
+
+def test_pre_authentication_encoding_of_the_specification():
+    assert pre_authentication_encoding("http://example.com/HelloWorld", b"hello world") == (
+        b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    )
+
+
+@given(st.text(), st.binary())
+def test_envelopes_round_trip(kind, payload):
+    kind = kind.encode("utf-8", "replace").decode()
+    envelope = Envelope.seal(kind, payload, KEY)
+    assert Envelope.from_bytes(envelope.to_bytes()) == envelope
+    assert envelope.signed_by(KEY.public)
+    assert not envelope.signed_by(OTHER.public)
+
+
+@given(st.data())
+def test_any_bit_flipped_in_an_envelope_breaks_it(data):
+    envelope = Envelope.seal(PAYLOAD_TYPE, b'{"epsilon": 1}', KEY)
+    field = data.draw(st.sampled_from(["payload", "signature"]))
+    raw = bytearray(getattr(envelope, field))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    parts = {"payload": envelope.payload, "signature": envelope.signature, field: bytes(raw)}
+    assert not Envelope(PAYLOAD_TYPE, parts["payload"], envelope.key_id, parts["signature"]).signed_by(KEY.public)
+    assert not Envelope(PAYLOAD_TYPE + "x", envelope.payload, envelope.key_id, envelope.signature).signed_by(KEY.public)
+    assert not Envelope(PAYLOAD_TYPE, envelope.payload, OTHER.public.key_id, envelope.signature).signed_by(KEY.public)
+
+
+@pytest.mark.parametrize("raw", [b"{", b"NaN", b"-Infinity", b"1e999", b'{"a": 1, "a": 2}', b"\xff", b"[" * 10**6])
+def test_strict_json_refuses(raw):
+    with pytest.raises(EnvelopeError, match="certificate"):
+        strict_json(raw)
+
+
+def test_the_statement_is_in_toto_and_says_what_the_issue_asks():
+    body = certificate(charged=EVENTS[:3], given=("age",), assumptions=("about 20000 rows",), purpose="teaching")
+    assert body["_type"] == "https://in-toto.io/Statement/v1"
+    assert [entry["name"] for entry in body["subject"]] == ["a.txt", "b.txt"]
+    said = body["predicate"]
+    assert said["guarantee"]["budget"] == {"epsilon": "1", "delta": "1E-9"}
+    assert said["guarantee"]["unit"] == {"column": "patient", "at_most": 3, "relation": "add_or_remove_one_unit"}
+    assert said["lifetime"]["budget"]["epsilon"] == "3"
+    assert said["lifetime"]["filter"] == "gdp"
+    assert said["looks"]["plan"]["events"][0] == {"kind": "gaussian", "noise_multiplier": "40.0", "count": 2}
+    assert said["looks"]["charged"]["plan"] == said["looks"]["plan"]["events"][:2]
+    assert Decimal(said["looks"]["realised_mu_squared"]) < Decimal(said["looks"]["capacity_mu_squared"])
+    assert "not a guarantee" in said["looks"]["realised_in_words"]
+    assert "rollback not detectable" in said["ledger"]["in_words"]
+    assert said["assumptions"] == ["about 20000 rows", "values of the given columns are public: age"]
+    assert said["release"]["purpose"] == "teaching"
+    assert said["guarantee"]["numerics"]["class"] == "exact"
+    used, off = (
+        Decimal(said["guarantee"][a][b]) for a, b in (("accounting", "delta_used"), ("numerics", "delta_taken_off"))
+    )
+    assert used + off == pytest.approx(Decimal("1e-9"))
+    assert off > 0
+    assert "anonym" not in json.dumps(body).lower()
+
+
+def test_what_is_not_protected_follows_the_unit():
+    assert any("not protected as a person" in line for line in not_protected(PrivacyUnit()))
+    lines = not_protected(PEOPLE)
+    assert not any("as a person" in line for line in lines)
+    assert any("beyond 3" in line for line in lines)
+    for word in ("how long", "memory", "whether it ended", "dataset exists", "schema"):
+        assert any(word in line for line in lines), word
+
+
+def test_signing_is_canonical():
+    body = certificate()
+    shuffled = json.loads(json.dumps(dict(reversed(body.items()))))
+    assert sign(body, KEY) == sign(shuffled, KEY)
+    assert json.loads(base64.b64decode(json.loads(sign(body, KEY))["payload"])) == body
+
+
+@given(st.lists(st.sampled_from(EVENTS), max_size=12))
+def test_folding_loses_nothing(events):
+    assert charged_events(folded(events)) == tuple(events)
+
+
+@pytest.mark.parametrize("epsilon", ["0.01", "0.1", "1", "3", "10"])
+def test_readings_agree_with_scipy(epsilon):
+    budget = Budget(epsilon)
+    mu = float(Allowance(budget).mu_squared) ** 0.5
+    reading = read(budget, Decimal(repr(mu)) ** 2)
+    curve = norm.cdf(mu - norm.isf(0.01))
+    assert curve <= float(reading.true_positives) <= curve + 1.1e-4
+    assert float(read(budget).true_positives) >= float(reading.true_positives)
+    assert float(reading.odds) == pytest.approx(2.718281828459045 ** float(epsilon), abs=0.011)
+
+
+def test_readings_never_exceed_certainty():
+    assert read(Budget(500)).true_positives == 1
+    assert str(read(Budget(500)).odds) == "1.41E+217"
+    assert read(Budget("1e-9")).true_positives == Decimal("0.0101")
+
+
+@pytest.mark.parametrize("budget", [Budget(1), Budget("0.1"), Budget(8, "1e-6")])
+@pytest.mark.parametrize("adaptive", [True, False])
+def test_a_calibrated_plan_is_confirmed(budget, adaptive):
+    def build(scale):
+        if adaptive:
+            return AdaptivePlan(1 / scale)
+        return FixedPlan([Gaussian(scale), ExponentialMechanism(min(1 / scale, 100.0)), Gaussian(2 * scale)])
+
+    frame = (Gaussian(500.0),)
+    plan = Allowance(budget, frame).calibrate(build)
+    body = certificate(plan, budget=budget, frame=frame, lifetime=Lifetime.of(Budget(20, "1e-5")))
+    said = recompute(json.loads(json.dumps(body)))
+    assert said.interval.high <= float(budget.epsilon)
+    assert said.interval.high > 0.999 * float(budget.epsilon)
+    assert said.budget == budget
+    assert said.unit == PEOPLE
+    first = account_for(Claim(budget, PEOPLE, plan, "mst", "d" * 64, frame=frame)).first
+    assert said.interval.confirms(first)
+
+
+def test_more_noise_than_needed_is_fine_and_less_is_not():
+    body = certificate()
+    recompute(body)
+    louder = copy.deepcopy(body)
+    louder["predicate"]["looks"]["plan"]["events"][0]["noise_multiplier"] = "1.0"
+    with pytest.raises(CertificateError, match="more than the 1 it declares"):
+        recompute(louder)
+    quieter = copy.deepcopy(body)
+    quieter["predicate"]["looks"]["plan"]["events"][0]["noise_multiplier"] = "400.0"
+    with pytest.raises(CertificateError, match="states epsilon"):
+        recompute(quieter)
+
+
+def test_counts_of_events_are_expanded_not_trusted():
+    body = certificate(FixedPlan([Gaussian(60.0)] * 10))
+    body["predicate"]["looks"]["plan"]["events"][0]["count"] = 1000
+    with pytest.raises(CertificateError, match="imply epsilon"):
+        recompute(body)
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 3, {}, {"predicate": None}, {"_type": 1}])
+def test_what_is_no_statement_is_one_sentence(value):
+    with pytest.raises(CertificateError, match="not an in-toto statement"):
+        recompute(value)
