@@ -63,9 +63,17 @@ class Gaussian:
     @classmethod
     def from_mu(cls, mu: float) -> Gaussian:
         """The least noise that is mu-GDP."""
-        mu = positive_float("mu", mu, EventError)
-        squared = DOWN.multiply(Decimal(mu), Decimal(mu))
-        event = cls(1.0 / mu)
+        exact = Decimal(positive_float("mu", mu, EventError))
+        return cls._within(DOWN.multiply(exact, exact))
+
+    @classmethod
+    def from_mu_squared(cls, mu_squared: float) -> Gaussian:
+        """The least noise whose ``mu_squared`` is at most this: a share of what is left never exceeds it."""
+        return cls._within(Decimal(positive_float("mu_squared", mu_squared, EventError)))
+
+    @classmethod
+    def _within(cls, squared: Decimal) -> Gaussian:
+        event = cls(1.0 / float(DOWN.sqrt(squared)))
         while event.mu_squared > squared:
             event = cls(nextafter(event.noise_multiplier, inf))
         return event
@@ -102,15 +110,22 @@ class ExponentialMechanism:
     @classmethod
     def from_mu(cls, mu: float) -> ExponentialMechanism:
         """The widest range that is mu-GDP (capped at 100)."""
-        mu = positive_float("mu", mu, EventError)
+        exact = Decimal(positive_float("mu", mu, EventError))
+        return cls._within(DOWN.multiply(exact, exact))
+
+    @classmethod
+    def from_mu_squared(cls, mu_squared: float) -> ExponentialMechanism:
+        """The widest range whose ``mu_squared`` is at most this (capped at 100)."""
+        return cls._within(Decimal(positive_float("mu_squared", mu_squared, EventError)))
+
+    @classmethod
+    def _within(cls, squared: Decimal) -> ExponentialMechanism:
         with mp.workdps(WORKING_DIGITS):
             # tanh(eta/4) = erf(m), m = mu/(2 sqrt 2), so eta = 2 log((1 + erf m)/(erfc m)).
-            m = mpf(mu) / (2 * mp.sqrt(2))
-            eta = 2 * mp.log((1 + mp.erf(m)) / mp.erfc(m))
-            exact = floor_decimal(eta)
+            m = mp.sqrt(to_mp(squared)) / (2 * mp.sqrt(2))
+            exact = floor_decimal(2 * mp.log((1 + mp.erf(m)) / mp.erfc(m)))
         if exact >= Decimal(MAX_ETA):
             return cls(MAX_ETA)
-        squared = DOWN.multiply(Decimal(mu), Decimal(mu))
         event = cls(floor_float(exact))
         while event.mu_squared > squared:
             event = cls(nextafter(event.eta, 0.0))

@@ -21,6 +21,7 @@ from accountants import (
     compose,
     plan_from_json,
 )
+from accountants.exact import floor_float
 
 EVENTS = st.one_of(
     st.floats(0.5, 1e4).map(Gaussian),
@@ -139,3 +140,15 @@ def test_unit_bounds(at_most):
 def test_a_bound_without_a_unit_is_refused():
     with pytest.raises(ValueError, match="no unit column"):
         PrivacyUnit(None, 2)
+
+
+@given(st.floats(0.01, 2.0), st.lists(st.floats(0.01, 0.9), max_size=30), st.floats(0.001, 0.9))
+@settings(deadline=None, max_examples=60)
+def test_what_is_left_can_always_be_spent_to_the_last_bit(mu, shares, selection):
+    meter = Meter(AdaptivePlan(mu=mu))
+    for share in [*shares, 1.0]:
+        left = floor_float(meter.remaining) * share
+        meter.charge(ExponentialMechanism.from_mu_squared(selection * left))
+        meter.charge(Gaussian.from_mu_squared((1 - selection) * left * (1 - 1e-12)))
+    meter.charge(Gaussian.from_mu_squared(floor_float(meter.remaining)))
+    assert meter.remaining < Decimal(1e-14)
