@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -38,14 +38,10 @@ class View:
     head: Head = (0, GENESIS)
     accounts: Mapping[str, AccountState] = field(default_factory=lambda: MappingProxyType({}))
 
-    def extended(
-        self, rows: Iterable[tuple[Row, dict[str, Any]]], inspect: Callable[[Row], None] | None = None
-    ) -> View:
-        """The view after more verified rows, each shown to `inspect`."""
+    def extended(self, rows: Iterable[tuple[Row, dict[str, Any]]]) -> View:
+        """The view after more verified rows."""
         fold, last = Fold(self.accounts), None
         for row, body in rows:
-            if inspect is not None:
-                inspect(row)
             fold.apply(row, body)
             last = row
         return self if last is None else View((last.seq, last.hash), fold.states())
@@ -210,7 +206,7 @@ class Ledger:
         with self._mutex:
             self._refreshed()  # what this process has believed must still be there
             with self._store.read() as connection:
-                self._view = self._current(connection, View(), _check_charge)
+                self._view = self._current(connection, View(), deep=True)
             return self._view.head
 
     def run_lock(self, dataset: str) -> RunLock:
@@ -242,13 +238,14 @@ class Ledger:
                 self._view = self._current(connection, self._view)
             return self._view
 
-    def _current(self, connection: Connection, view: View, inspect: Callable[[Row], None] | None = None) -> View:
+    def _current(self, connection: Connection, view: View, *, deep: bool = False) -> View:
         """`view` brought up to date. The anchor is read first: rows read after it are at least as new."""
         anchored = self._anchor.read() if self._anchor is not None else None
         seq, digest = view.head
         if seq and self._store.hash_at(connection, seq) != digest:
             raise corrupt(seq, "this process has read another row there (the ledger was rolled back or replaced)")
-        view = view.extended(verified(self._store.after(connection, seq), view.head, self._trusted), inspect)
+        rows = verified(self._store.after(connection, seq), view.head, self._trusted, every_signature=deep)
+        view = view.extended(_charges_checked(rows) if deep else rows)
         if self._anchor is not None:
             self._check_anchor(connection, view, anchored)
         return view
@@ -301,13 +298,14 @@ def _account(view: View, dataset: str) -> AccountState:
     return state
 
 
-def _check_charge(row: Row) -> None:
-    if row.kind != "reserve":
-        return
-    body = row.body
-    try:
-        capacity = Claim.from_json(body["claim"]).capacity
-    except (AccountingError, KeyError, TypeError, ValueError):
-        raise corrupt(row.seq, "its claim cannot be read") from None
-    if capacity > Decimal(body["charge"]["mu_squared"]) * (1 + _TOLERANCE):
-        raise corrupt(row.seq, "its charge is below its claim's capacity")
+def _charges_checked(rows: Iterable[tuple[Row, dict[str, Any]]]) -> Iterator[tuple[Row, dict[str, Any]]]:
+    """Pass rows on, each reservation's charge held against its claim."""
+    for row, body in rows:
+        if row.kind == "reserve":
+            try:
+                capacity, charged = Claim.from_json(body["claim"]).capacity, Decimal(body["charge"]["mu_squared"])
+            except (AccountingError, ArithmeticError, KeyError, TypeError, ValueError):
+                raise corrupt(row.seq, "its claim cannot be read") from None
+            if capacity > charged * (1 + _TOLERANCE):
+                raise corrupt(row.seq, "its charge is below its claim's capacity")
+        yield row, body
