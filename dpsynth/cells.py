@@ -180,10 +180,7 @@ def _texts(cells: pa.Array) -> list[str | None]:
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
         return [None if cell is None else str(cell).lower() for cell in cells.to_pylist()]
     if pa.types.is_floating(kind):
-        return [
-            None if cell is None else ("inf" if cell in (np.inf, -np.inf) else number_text(cell))
-            for cell in cells.to_pylist()
-        ]
+        return [None if cell is None else number_text(cell) for cell in cells.to_pylist()]
     seconds, state = moments(cells)
     return [_moment_text(int(at), int(s)) for at, s in zip(seconds, state, strict=True)]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 from decimal import Decimal
+from math import isfinite
 from unicodedata import normalize
 from uuid import UUID
 
@@ -38,7 +39,7 @@ def canonical(text: str) -> str | None:
         text = match[1]
     elif "+" in text and _HUGE.fullmatch(text):
         number = float(text)
-        text = str(int(number)) if number.is_integer() else repr(number)
+        text = (number_text(number) or text) if isfinite(number) else text
     if text == "-0":
         return "0"
     if text.isascii():

@@ -192,7 +192,7 @@ TYPED = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[*SLOW, HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(deadline=None, suppress_health_check=[*SLOW, HealthCheck.function_scoped_fixture], max_examples=120)
 @given(data=st.data())
 def test_storage_does_not_matter(bare, data):
     column = data.draw(columns())
@@ -360,6 +360,7 @@ def test_units_merge_their_spellings():
     assert unit_tokens(pd.Series([1, None, 2])) == [b"1", None, b"2"]
     assert unit_tokens(pa.array([1.0, float("nan"), 1e16])) == [b"1", None, b"10000000000000000"]
     assert unit_tokens(objects("1e+16", 10**16, 1e16)) == [b"10000000000000000"] * 3
+    assert unit_tokens(pa.array([np.inf, -np.inf])) == unit_tokens(objects(np.inf, "-inf")) == [b"inf", b"-inf"]
     assert unit_tokens(objects("05", "5", "a", "A")) == [b"05", b"5", b"a", b"A"]
     assert unit_tokens(objects(None, np.nan, "", " ", pd.NaT, pd.NA, [1], object())) == [None] * 8
     assert unit_tokens(pd.Series([], dtype=object)) == []
