@@ -17,14 +17,18 @@ from dpsynth.generators.recoding import Recoding
 from dpsynth.generators.sampled import Sampled
 from dpsynth.generators.settings import one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
-from dpsynth.graphical import GraphicalModel, Measurement, ModelTooLarge, estimate
+from dpsynth.graphical import GraphicalModel, Measurement, ModelTooLarge, combine, estimate, estimate_total, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
 _HALF_NORMAL = math.sqrt(2 / math.pi)
 """Expected absolute value of a standard normal."""
 
+_WORTH_A_LOOK = 0.05
+"""Share of mu squared below which the one-ways are not measured again."""
+
 _NEGLIGIBLE = 1e-9
+_HAIR = 1e-12
 """Share of mu squared not worth a look: what rounding leaves over."""
 
 
@@ -32,13 +36,17 @@ _NEGLIGIBLE = 1e-9
 class AIM:
     """McKenna, Mullins, Sheldon, Miklau 2022, "AIM", algorithm 4, in one GDP filter.
 
-    Where it differs from the paper: rare cells are merged after the one-ways; candidates are scored on one
-    low-variance sample of the current model, not by inference for each (the model is public, so this costs
-    nothing); estimation smooths (see `estimate`); the one-ways get a larger share and each choice a smaller one.
+    Where it differs from the paper: rare cells are merged after the one-ways; one-ways that came out too noisy
+    for the number of rows are measured once more; candidates are scored on one low-variance sample of the
+    current model, not by inference for each (the model is public, so this costs nothing); estimation smooths
+    (see `estimate`); the one-ways get a larger share of the budget and each choice a smaller one.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
         one_way_share: share of mu squared for the one-ways.
+        one_way_error: noise of the one-ways (mean total variation distance) that calls for measuring them again;
+            their share then grows in proportion to the noise.
+        one_way_most: largest share of mu squared for both looks at the one-ways.
         select_share: share of each round's mu squared for the choice; the measurement gets the rest.
         rounds_per_column: the budget of the first rounds would last for this many rounds a column.
         anneal: factor on a round's mu squared after a measurement that taught the model nothing.
@@ -53,17 +61,21 @@ class AIM:
 
     workload: str = "all-2way"
     one_way_share: float = 0.4
+    one_way_error: float = 0.009
+    one_way_most: float = 0.85
     select_share: float = 0.05
     rounds_per_column: float = 16.0
     anneal: float = 4.0
     merge_below: float = 3.0
-    smoothing: float = 0.1
+    smoothing: float = 0.2
     max_cells: int = 200_000
     tolerance: float = 0.1
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)
         positive("one_way_share", self.one_way_share, below=1)
+        positive("one_way_error", self.one_way_error)
+        positive("one_way_most", self.one_way_most, below=1)
         positive("select_share", self.select_share, below=1)
         positive("rounds_per_column", self.rounds_per_column)
         positive("anneal - 1", self.anneal - 1)
@@ -104,15 +116,31 @@ class _Run:
         self.hints = hints
         self.budget = private.remaining
         self.rng = np.random.default_rng(0)  # samples the public model only; fixed, so that answers decide all
-        singles: list[Clique] = [(a,) for a in private.domain.attributes]
-        one_ways = private.count_all(singles, Gaussian.from_mu(math.sqrt(recipe.one_way_share * self.budget)))
-        self.recoding = Recoding.merging_rare(private.domain, one_ways, hints.out_of_domain, recipe.merge_below)
+        one_ways, self.recoding = self._one_ways(private)
         self.domain = self.recoding.domain
         self.view = private.recoded(self.recoding.maps)
-        self.measurements = [self.recoding.one_way(c) for c in one_ways]
+        self.measurements = [self.recoding.one_way(m) for m in one_ways]
         self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain)
         self.graphical = self._estimated(None, recipe.tolerance)
-        self._report(f"{len(singles)} one-ways, noise of {one_ways[0].sigma:.1f} rows")
+
+    def _one_ways(self, private: PrivateTable) -> tuple[list[Measurement], Recoding]:
+        """All one-ways over base cells, looked at once more if they are too noisy, and what they say is rare."""
+        recipe, base = self.recipe, private.domain
+        singles: list[Clique] = [(a,) for a in base.attributes]
+        found: list[Measurement] = []
+        share = recipe.one_way_share
+        while True:
+            answers = private.count_all(singles, Gaussian.from_mu(math.sqrt(share * self.budget)))
+            spent = 1.0 - private.remaining / self.budget
+            report("AIM", spent, f"{len(singles)} one-ways, noise of {answers[0].sigma:.1f} rows")
+            again = bool(found)
+            found = list(combine(base, [*found, *measured(answers)]).values())
+            recoding = Recoding.merging_rare(base, found, self.hints.out_of_domain, recipe.merge_below)
+            merged = [recoding.one_way(m) for m in found]
+            error = 0.5 * _HALF_NORMAL * float(np.mean([np.sum(m.sigma) for m in merged])) / estimate_total(merged)
+            share = min(recipe.one_way_most, recipe.one_way_share * error / recipe.one_way_error) - share
+            if again or share < _WORTH_A_LOOK:
+                return found, recoding
 
     @property
     def spent(self) -> float:
@@ -142,15 +170,16 @@ class _Run:
 
     def _round(self, candidates: list[Clique], mu_squared: float) -> bool:
         """Choose, measure, fit. False if the model moved less than the noise of the measurement would."""
-        choice = ExponentialMechanism.from_mu(math.sqrt(self.recipe.select_share * mu_squared))
-        noise = Gaussian.from_mu(math.sqrt((1 - self.recipe.select_share) * mu_squared))
+        choice = ExponentialMechanism.from_mu_squared(self.recipe.select_share * mu_squared)
+        # A hair less than the rest, so that both together never exceed mu_squared in floats.
+        noise = Gaussian.from_mu_squared((1 - self.recipe.select_share) * mu_squared * (1 - _HAIR))
         noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self.hints.at_most
         weights = [self.weights[c] for c in candidates]
         penalties = [round(w * noise_of_a_cell * self.domain.size(c)) for w, c in zip(weights, candidates, strict=True)]
         sampled = Sampled(self.graphical, self.rng)
         chosen = self.view.select(candidates, sampled, choice, weights=weights, penalties=penalties)
         answer = self.view.count(chosen, noise)
-        self.measurements.append(Measurement(chosen, answer.values.astype(np.float64), answer.sigma))
+        self.measurements += measured([answer])
         try:
             before = self.graphical.project(chosen, self.recipe.max_cells)
         except ModelTooLarge:
@@ -162,8 +191,8 @@ class _Run:
 
     def _one_ways_again(self, mu_squared: float) -> None:
         """Where no candidate fits (or there is only one column) the rest of the budget sharpens the one-ways."""
-        answers = self.view.count_all([(a,) for a in self.domain.attributes], Gaussian.from_mu(math.sqrt(mu_squared)))
-        self.measurements += [Measurement(a.clique, a.values.astype(np.float64), a.sigma) for a in answers]
+        answers = self.view.count_all([(a,) for a in self.domain.attributes], Gaussian.from_mu_squared(mu_squared))
+        self.measurements += measured(answers)
 
     def _estimated(self, warm: GraphicalModel | None, tolerance: float) -> GraphicalModel:
         return estimate(

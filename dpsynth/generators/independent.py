@@ -11,7 +11,7 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.recoding import Recoding
 from dpsynth.generators.settings import planned, positive
-from dpsynth.graphical import estimate
+from dpsynth.graphical import estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
@@ -49,8 +49,9 @@ class Independent:
         """One look, one model."""
         (noise,) = planned(plan, Gaussian)
         base = private.domain
-        one_ways = private.count_all([(a,) for a in base.attributes], noise)
-        report("Independent", 1.0, f"{len(base)} one-ways, noise of {one_ways[0].sigma:.1f} rows")
+        answers = private.count_all([(a,) for a in base.attributes], noise)
+        report("Independent", 1.0, f"{len(base)} one-ways, noise of {answers[0].sigma:.1f} rows")
+        one_ways = measured(answers)
         recoding = Recoding.merging_rare(base, one_ways, hints.out_of_domain, self.merge_below)
         model = estimate(recoding.domain, [recoding.one_way(c) for c in one_ways])
         return MarginalModel(recoding, model)

@@ -17,7 +17,7 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.recoding import Recoding
 from dpsynth.generators.settings import planned, positive, room_for, whole
-from dpsynth.graphical import GraphicalModel, JunctionTree, Measurement, estimate
+from dpsynth.graphical import GraphicalModel, JunctionTree, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
@@ -42,10 +42,10 @@ class MST:
         ValueError: a setting is outside its range.
     """
 
-    one_way_share: float = 0.4
+    one_way_share: float = 0.6
     select_share: float = 0.1
     merge_below: float = 3.0
-    smoothing: float = 0.1
+    smoothing: float = 0.2
     max_cells: int = 2_000_000
 
     def __post_init__(self) -> None:
@@ -98,8 +98,9 @@ class MST:
         """The planned looks, then the model. Where no pair fits the model, one-ways are asked in its place."""
         noise, choices = planned(plan, Gaussian), planned(plan, ExponentialMechanism)
         singles: list[Clique] = [(a,) for a in private.domain.attributes]
-        one_ways = private.count_all(singles, noise[0])
-        report("MST", self.one_way_share, f"{len(singles)} one-ways, noise of {one_ways[0].sigma:.1f} rows")
+        counts = private.count_all(singles, noise[0])
+        report("MST", self.one_way_share, f"{len(singles)} one-ways, noise of {counts[0].sigma:.1f} rows")
+        one_ways = measured(counts)
         recoding = Recoding.merging_rare(private.domain, one_ways, hints.out_of_domain, self.merge_below)
         domain, view = recoding.domain, private.recoded(recoding.maps)
         measurements = [recoding.one_way(c) for c in one_ways]
@@ -108,7 +109,7 @@ class MST:
             pairs = self._tree(view, product, choices)
             answers = view.count_all(pairs or singles, noise[1])
             report("MST", 1.0, f"{len(pairs)} pairs, noise of {answers[0].sigma:.1f} rows")
-            measurements += [Measurement(a.clique, a.values.astype(np.float64), a.sigma) for a in answers]
+            measurements += measured(answers)
         model = estimate(domain, measurements, smoothing=self.smoothing, max_cells=self.max_cells)
         return MarginalModel(recoding, model)
 

@@ -12,7 +12,6 @@ from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.graphical import Measurement
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.sampling import draw
-from dpsynth.measurement import NoisyCounts
 
 Integers = NDArray[np.int64]
 
@@ -54,7 +53,7 @@ class Recoding:
     def merging_rare(
         cls,
         base: Domain,
-        one_ways: Sequence[NoisyCounts],
+        one_ways: Sequence[Measurement],
         out_of_domain: Mapping[str, int],
         threshold: float = 3.0,
     ) -> Recoding:
@@ -71,18 +70,19 @@ class Recoding:
             threshold: in standard deviations of the noise.
         """
         maps, weights = {}, {}
-        for counts in one_ways:
-            (attribute,) = counts.clique
+        for measured in one_ways:
+            (attribute,) = measured.clique
             outside = out_of_domain.get(attribute)
-            maps[attribute], weights[attribute] = _merge(counts, outside, threshold)
+            maps[attribute], weights[attribute] = _merge(measured, outside, threshold)
         return cls.of(base, maps, weights)
 
-    def one_way(self, counts: NoisyCounts) -> Measurement:
+    def one_way(self, measured: Measurement) -> Measurement:
         """A base one-way added up to the merged cells; the noise of a cell of ``m`` is ``sigma * sqrt(m)``."""
-        (attribute,) = counts.clique
+        (attribute,) = measured.clique
         codes = self.maps[attribute]
-        summed = np.bincount(codes, counts.values).astype(np.float64)
-        return Measurement(counts.clique, summed, counts.sigma * np.sqrt(np.bincount(codes)))
+        summed = np.bincount(codes, measured.values).astype(np.float64)
+        variance = np.broadcast_to(np.square(measured.sigma), codes.shape)
+        return Measurement(measured.clique, summed, np.sqrt(np.bincount(codes, variance)).astype(np.float64))
 
     def encode(self, codes: Codes) -> Codes:
         """Base codes to merged codes."""
@@ -112,13 +112,13 @@ class Recoding:
         return values
 
 
-def _merge(counts: NoisyCounts, outside: int | None, threshold: float) -> tuple[Integers, Array]:
-    noisy = counts.values.astype(np.float64)
+def _merge(measured: Measurement, outside: int | None, threshold: float) -> tuple[Integers, Array]:
+    noisy = measured.values
     size = len(noisy)
     inside = np.arange(size) != (size if outside is None else outside)
     if not inside.any():  # an attribute of nothing but its out-of-domain cell
         return np.zeros(size, dtype=np.int64), np.ones(size)
-    rare = noisy < threshold * counts.sigma
+    rare = noisy < threshold * np.broadcast_to(measured.sigma, noisy.shape)
     if rare.all():
         return np.zeros(size, dtype=np.int64), inside / inside.sum()
     if not (rare & inside).any() and rare.any():

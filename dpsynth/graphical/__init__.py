@@ -2,7 +2,7 @@
 
 from dpsynth.graphical.belief_propagation import Calibrated, MessagePassing
 from dpsynth.graphical.errors import ModelTooLarge
-from dpsynth.graphical.estimation import Measurement, estimate, estimate_total
+from dpsynth.graphical.estimation import Measurement, combine, estimate, estimate_total, measured
 from dpsynth.graphical.factor import Factor
 from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.model import GraphicalModel
@@ -16,7 +16,9 @@ __all__ = [
     "Measurement",
     "MessagePassing",
     "ModelTooLarge",
+    "combine",
     "estimate",
     "estimate_total",
+    "measured",
     "sample",
 ]

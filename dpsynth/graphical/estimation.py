@@ -17,6 +17,7 @@ from dpsynth.graphical.factor import Array
 from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.lbfgs import minimise
 from dpsynth.graphical.model import GraphicalModel
+from dpsynth.measurement import NoisyCounts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,11 @@ class Measurement:
             raise ValueError(f"measurement of {self.clique}: sigma must be positive and finite")
         if np.ndim(self.values) != len(self.clique):
             raise ValueError(f"measurement of {self.clique}: {np.ndim(self.values)} axes of values")
+
+
+def measured(answers: Iterable[NoisyCounts]) -> list[Measurement]:
+    """Noisy answers as measurements of this package."""
+    return [Measurement(a.clique, a.values.astype(np.float64), a.sigma) for a in answers]
 
 
 def estimate_total(measurements: Iterable[Measurement]) -> float:
@@ -82,7 +88,7 @@ def estimate(
     *,
     max_cells: int = 4_000_000,
     warm: Mapping[Clique, Array] | None = None,
-    smoothing: float = 0.1,
+    smoothing: float = 0.2,
     tolerance: float = 0.1,
     max_evaluations: int = 200,
 ) -> GraphicalModel:
@@ -134,15 +140,15 @@ class _Dual:
     """The dual objective of `estimate`, on all potentials joined to one vector."""
 
     def __init__(
-        self, passing: MessagePassing, measured: Mapping[Clique, Measurement], total: float, smoothing: float
+        self, passing: MessagePassing, combined: Mapping[Clique, Measurement], total: float, smoothing: float
     ) -> None:
         self.passing = passing
         ends = np.cumsum([0, *(prod(shape) for shape in passing.shapes)])
         self._slices = list(zip(ends[:-1], ends[1:], passing.shapes, strict=True))
         variances = {
-            c: np.square(np.broadcast_to(measured[c].sigma, measured[c].values.shape)) for c in passing.cliques
+            c: np.square(np.broadcast_to(combined[c].sigma, combined[c].values.shape)) for c in passing.cliques
         }
-        values = {c: measured[c].values for c in passing.cliques}
+        values = {c: combined[c].values for c in passing.cliques}
         agreed = reconcile(passing.tree.domain, values, variances, total)
         self.target = self.joined(agreed[c] for c in passing.cliques) / total
         typical = 1.0 / math.sqrt(float(np.mean([np.mean(1.0 / v) for v in variances.values()])))
@@ -175,4 +181,4 @@ class _Dual:
         return check
 
 
-__all__ = ["Measurement", "combine", "estimate", "estimate_total"]
+__all__ = ["Measurement", "combine", "estimate", "estimate_total", "measured"]
