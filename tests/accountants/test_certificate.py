@@ -91,7 +91,7 @@ def test_the_statement_is_in_toto_and_says_what_the_issue_asks():
     said = body["predicate"]
     assert said["guarantee"]["budget"] == {"epsilon": "1", "delta": "1E-9"}
     assert said["guarantee"]["unit"] == {"column": "patient", "at_most": 3, "relation": "add_or_remove_one_unit"}
-    assert said["lifetime"]["budget"]["epsilon"] == "3"
+    assert Decimal(said["lifetime"]["budget"]["epsilon"]) == 3
     assert said["lifetime"]["filter"] == "gdp"
     assert said["looks"]["plan"]["events"][0] == {"kind": "gaussian", "noise_multiplier": "40.0", "count": 2}
     assert said["looks"]["charged"]["plan"] == said["looks"]["plan"]["events"][:2]
