@@ -52,7 +52,7 @@ def bare(monkeypatch):
 # Round trip
 
 
-@settings(deadline=None, suppress_health_check=SLOW)
+@settings(deadline=None, max_examples=60, suppress_health_check=SLOW)
 @given(schemas(), st.integers(0, 2**32 - 1))
 def test_decoding_then_encoding_gives_the_codes_back(schema, seed):
     encoder = Encoder(schema)
@@ -65,7 +65,7 @@ def test_decoding_then_encoding_gives_the_codes_back(schema, seed):
             assert again[name].dtype == code_dtype(schema.domain[name])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(columns(), st.integers(0, 2**32 - 1))
 def test_out_of_domain_codes_decode_to_nulls(column, seed):
     schema = Schema(columns=(column,))
@@ -147,7 +147,7 @@ def test_decode_is_a_function_of_codes_and_generator_and_checks_its_codes():
 # Every cell has a code
 
 
-@settings(deadline=None, suppress_health_check=SLOW, max_examples=100)
+@settings(deadline=None, suppress_health_check=SLOW, max_examples=70)
 @given(data=st.data())
 def test_any_cell_has_a_code_whatever_its_neighbours(data):
     column = data.draw(columns())
@@ -166,7 +166,7 @@ def test_any_cell_has_a_code_whatever_its_neighbours(data):
     np.testing.assert_array_equal(whole, np.concatenate(parts))
 
 
-@settings(deadline=None, suppress_health_check=[*SLOW, HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(deadline=None, suppress_health_check=[*SLOW, HealthCheck.function_scoped_fixture], max_examples=70)
 @given(data=st.data())
 def test_no_cell_needs_the_safety_net(bare, data):
     column = data.draw(columns())
@@ -192,7 +192,7 @@ TYPED = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[*SLOW, HealthCheck.function_scoped_fixture], max_examples=120)
+@settings(deadline=None, suppress_health_check=[*SLOW, HealthCheck.function_scoped_fixture], max_examples=80)
 @given(data=st.data())
 def test_storage_does_not_matter(bare, data):
     column = data.draw(columns())
@@ -233,6 +233,12 @@ def test_integer_categories_stored_as_floats_keep_apart():
     frame = pd.DataFrame({"a": [1, 2, None, 3]})
     assert frame["a"].dtype == float
     assert encoded("{type: categorical, values: [1, 2, 3], missing: true}", frame["a"]) == [0, 1, 3, 2]
+
+
+def test_single_precision_reads_as_its_shortest_decimal():
+    held = pd.Series([0.1, 0.5, None], dtype="float32")
+    assert encoded("{type: categorical, values: [0.1, 0.5], missing: true}", held) == [0, 1, 2]
+    assert unit_tokens(held) == unit_tokens(held.astype("category")) == [b"0.1", b"0.5", None]
 
 
 def test_flags():

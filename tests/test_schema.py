@@ -59,7 +59,7 @@ def test_the_example_reads_and_writes_itself():
     assert all(code == schema.domain[name] - 1 for name, code in hints.out_of_domain.items())
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(schemas())
 def test_round_trips(schema):
     text = schema.to_yaml()

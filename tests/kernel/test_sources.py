@@ -140,7 +140,7 @@ def test_tables_with_no_row_or_one(kind, rows, tmp_path):
     assert len(units) == rows
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 @given(schemas(), st.integers(0, 2**32 - 1))
 def test_csv_gives_back_what_any_schema_decodes_to(tmp_path_factory, schema, seed):
     names = [name.strip() for name in schema.names]
@@ -157,7 +157,7 @@ def test_csv_gives_back_what_any_schema_decodes_to(tmp_path_factory, schema, see
             np.testing.assert_array_equal(encoder.encode_column(name, batch.column(f"c{i}")), held[name])
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=10), st.integers(1, 11))
 def test_columns_of_mixed_objects_in_any_batches(pairs, size):
     frame = pd.DataFrame({"sex": series([a for a, _ in pairs]), "age": series([b for _, b in pairs])})
