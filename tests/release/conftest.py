@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,12 @@ def release(place):
     return admit(place.model.sample(500, seed=1), place.account)
 
 
+@pytest.fixture(scope="session")
+def written(release, tmp_path_factory) -> Path:
+    return release.write(tmp_path_factory.mktemp("written") / "release")
+
+
 @pytest.fixture
-def folder(release, tmp_path) -> Path:
+def folder(written, tmp_path) -> Path:
     """A fresh copy of the release, to be broken."""
-    return release.write(tmp_path / "release")
+    return Path(shutil.copytree(written, tmp_path / "release"))

@@ -216,6 +216,16 @@ def test_margins_of_merged_and_of_joint_measurements():
     assert fit.distance == pytest.approx(0)
 
 
+def test_repeated_counts_are_averaged_by_their_precision():
+    schema = Schema.from_domain({"a": 1})
+    said = (NoisyCounts(("a",), np.array([100, 0]), 3.0), NoisyCounts(("a",), np.array([75, 25]), 4.0))
+    (a,) = columns(schema, said, {"a": np.zeros(4, int)}, 4, 100.0)
+    assert (a.times, a.sigma) == (2, pytest.approx(2.4))
+    assert [bar.measured for bar in a.bars] == pytest.approx([0.91, 0.09])
+    assert [bar.sigma for bar in a.bars] == pytest.approx([0.024, 0.024])
+    assert "measured 2 times" in page(facts(schema, said, {"a": np.zeros(4, int)}))
+
+
 def test_the_noise_alone_is_what_noise_alone_makes():
     """The mean distance of a right table to its noisy measurement is the one stated, within 2 %."""
     rng, sigma, total = np.random.default_rng(7), 20.0, 10_000

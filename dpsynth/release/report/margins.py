@@ -50,6 +50,7 @@ class ColumnMargin:
     Attributes:
         name: of the column.
         source: the clique its noisy counts come from, None where no look covers it.
+        times: how often it was counted; repeats are averaged, weighted by their precision.
         sigma: noise of one cell, in rows.
         bars: its cells.
         outside: noisy rows outside the codebook where they stand out of the noise, with their sigma.
@@ -57,6 +58,7 @@ class ColumnMargin:
 
     name: str
     source: Clique | None
+    times: int
     sigma: float | None
     bars: tuple[Bar, ...]
     outside: tuple[float, float] | None
@@ -117,9 +119,9 @@ def columns(schema: Schema, transcript: Transcript, codes: Codes, rows: int, tot
         if answer is None:
             unknown = [Bar(label, None, None, float(x)) for label, x in zip(labels, released, strict=True)]
             bars = _merge(unknown, ordered=column.ordered, special=domain[name] - column.cells)
-            yield ColumnMargin(name, None, None, bars, None)
+            yield ColumnMargin(name, None, 0, None, bars, None)
             continue
-        counts, sigma = _one_way(answer, name)
+        counts, sigma, times = _average(transcript, answer, name)
         parts = _parts(answer, name, domain)
         bars = _merge(
             [
@@ -131,7 +133,7 @@ def columns(schema: Schema, transcript: Transcript, codes: Codes, rows: int, tot
         )
         alone = parts[-1].tolist() == [domain[name] - 1]
         outside = (float(counts[-1]), sigma) if alone and counts[-1] > SIGNIFICANT * sigma else None
-        yield ColumnMargin(name, answer.clique, sigma, bars, outside)
+        yield ColumnMargin(name, answer.clique, times, sigma, bars, outside)
 
 
 def unmeasured(domain: Domain, transcript: Transcript) -> dict[str, tuple[str, ...]]:
@@ -157,6 +159,18 @@ def _best(transcript: Transcript, name: str) -> NoisyCounts | None:
         return name in (answer.recoding or {}), _one_way(answer, name)[1]
 
     return min(covering, key=noise, default=None)
+
+
+def _average(transcript: Transcript, best: NoisyCounts, name: str) -> tuple[NDArray[np.float64], float, int]:
+    """Noisy counts of one column, their sigma, and how many counts went into them: repeats of one single-column look
+    have independent noise, so weights of 1/sigma^2 are best.
+    """
+    same = [best]
+    if best.clique == (name,) and best.recoding is None:
+        same = [a for a in transcript if isinstance(a, NoisyCounts) and a.clique == (name,) and a.recoding is None]
+    precision = sum(_one_way(answer, name)[1] ** -2 for answer in same)
+    counts = sum(_one_way(answer, name)[0] * _one_way(answer, name)[1] ** -2 for answer in same) / precision
+    return np.asarray(counts, dtype=np.float64), precision**-0.5, len(same)
 
 
 def _one_way(answer: NoisyCounts, name: str) -> tuple[NDArray[np.int64], float]:
