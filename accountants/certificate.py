@@ -288,7 +288,7 @@ def not_protected(unit: PrivacyUnit, given: tuple[str, ...] = ()) -> list[str]:
         who = [
             f"rows beyond {unit.at_most} of one '{unit.column}' were left out before the first look, "
             f"and rows without a '{unit.column}' too: the release describes what was kept",
-            f"groups are protected less than single units: two units of '{unit.column}' by twice the epsilon",
+            "several units together are protected less than one: the bound weakens with each of them",
         ]
     return [
         *who,
