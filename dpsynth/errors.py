@@ -4,6 +4,7 @@
 DpsynthError
 ├── BundleError                   a release folder cannot be written, or a draw cannot be made as asked
 ├── ModelStoreError               a stored model is missing, damaged or not the one asked for
+├── PlanFileError (ValueError)    a plan that cannot be read, or whose parts do not fit each other
 ├── KernelError                   a look failed after its charge; its details are withheld
 ├── SchemaError (ValueError)      the public description of the table is wrong
 └── SourceError (ValueError)      the rows cannot be reached, or their structure does not fit the schema
@@ -29,6 +30,10 @@ class ModelStoreError(DpsynthError):
     """A stored model is missing, damaged or not the one its digest names."""
 
 
+class PlanFileError(DpsynthError, ValueError):
+    """A plan that cannot be read, or whose parts do not fit each other. Nothing was charged."""
+
+
 class KernelError(DpsynthError):
     """A look failed inside the kernel after it was charged. Carries no detail: any might quote a row."""
 
@@ -41,4 +46,12 @@ class SourceError(DpsynthError, ValueError):
     """The rows cannot be reached, or the table's structure does not fit the schema. It never quotes a cell."""
 
 
-__all__ = ["BundleError", "DpsynthError", "KernelError", "ModelStoreError", "SchemaError", "SourceError"]
+__all__ = [
+    "BundleError",
+    "DpsynthError",
+    "KernelError",
+    "ModelStoreError",
+    "PlanFileError",
+    "SchemaError",
+    "SourceError",
+]
