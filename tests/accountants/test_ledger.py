@@ -15,6 +15,7 @@ from accountants import (
     AdaptivePlan,
     Budget,
     BudgetError,
+    Charge,
     FixedPlan,
     GateRefused,
     Gaussian,
@@ -123,8 +124,12 @@ def test_void_costs_nothing_and_only_before_start(account, make_claim):
     with pytest.raises(LedgerError, match="is running, and must be reserved"):
         run.void()
     run.commit(MODEL)
-    for late in (run.void, run.start, lambda: run.commit(MODEL)):
-        with pytest.raises(LedgerError):
+    for late, says in (
+        (run.void, "must be reserved"),
+        (run.start, "started already"),
+        (lambda: run.commit(MODEL), "must be running"),
+    ):
+        with pytest.raises(LedgerError, match=says):
             late()
     with pytest.raises(LedgerError, match="not on record"):
         account.void("nope")
@@ -153,6 +158,19 @@ def test_a_forfeit_costs_all(account, make_claim, reason):
     rows = len(account.ledger.rows())
     assert run.forfeit(reason), "an ended run is left alone"
     assert len(account.ledger.rows()) == rows
+
+
+def test_a_later_void_gives_nothing_else_back(account, make_claim):
+    """The sum is made again at a void: from everything that costs, however it ended."""
+    charges = Charge()
+    for end in (lambda run: run.commit(MODEL), lambda run: run.forfeit("failed")):
+        run = account.reserve(make_claim("0.2"))
+        charges = charges + Charge.of(run.claim)
+        run.start()
+        end(run)
+    waiting = account.reserve(make_claim("0.1"))
+    account.reserve(make_claim("0.1")).void()
+    assert account.state.spent == charges + Charge.of(waiting.claim)
 
 
 def test_forfeit_before_start_voids(account, make_claim):

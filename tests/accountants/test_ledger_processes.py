@@ -156,6 +156,12 @@ def test_a_start_after_a_crash_records_it_too(account, fork, make_claim, url, ke
 
 def test_a_forked_child_cannot_end_or_free_its_parents_run(account, fork, make_claim, url, key):
     run = account.reserve(make_claim("0.3"))
+
+    def begin(say):
+        run.start()
+        say("went through")
+
+    assert "belongs to the process" in fork(begin).hear()
     run.start()
 
     def meddle(say):

@@ -11,14 +11,14 @@ from accountants import Budget, GateRefused, Ledger, LedgerBusy, LedgerError, Pr
 from accountants.ledger import fold
 
 STEPS = st.tuples(
-    st.sampled_from(["reserve", "reserve", "start", "start", "void", "commit", "forfeit", "drop", "draw"]),
+    st.sampled_from(["reserve", "reserve", "start", "start", "void", "void", "commit", "forfeit", "drop", "draw"]),
     st.integers(0, 5),
-    st.sampled_from(["0.1", "0.2", "0.45", "0.7"]),
+    st.sampled_from(["0.05", "0.1", "0.2", "0.7"]),
 )
 
 
 @pytest.mark.parametrize("filter", ["gdp", "sum"])
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=40)
 @given(steps=st.lists(STEPS, max_size=25))
 def test_no_sequence_exceeds_the_lifetime_budget(make_claim, filter, steps):
     ledger = Ledger()
