@@ -307,12 +307,12 @@ def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime
     delta = claim.budget.delta
     if cap.mu_squared is not None:
         figures = (
-            f"mu^2 {_up(charge.mu_squared)} of which {_down(cap.remaining_mu_squared(spent) or Decimal(0))} is left "
-            f"({_up(spent.mu_squared)} of {_down(cap.mu_squared)} is charged)"
+            f"which costs mu^2 {_up(charge.mu_squared)} where {_down(cap.remaining_mu_squared(spent) or Decimal(0))} "
+            f"is left ({_up(spent.mu_squared)} of {_down(cap.mu_squared)} is charged)"
         )
     else:
         left, left_delta = cap.budget.epsilon - spent.epsilon, cap.budget.delta - spent.delta
-        figures = f"which epsilon {left} and delta {_delta(left_delta)} are left"
+        figures = f"where epsilon {left} and delta {_delta(left_delta)} are left"
     reason = (
         f"the release asks for {claim.budget} (mu {_up(claim.profile.mu)}), {figures}; {scope} is opened for "
         f"{cap.budget} and epsilon {_up(cap.spent_epsilon(spent))} of it is charged."
