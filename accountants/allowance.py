@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
-from mpmath import mp
-
 from accountants.budget import Budget
 from accountants.composition import mu_squared_of
 from accountants.crosscheck import epsilon_interval
 from accountants.errors import PlanError
 from accountants.events import Event
-from accountants.exact import DOWN, UP, WORKING_DIGITS, ceil_decimal, to_mp
+from accountants.exact import DOWN, UP, ceil_decimal, precise, to_mp
 from accountants.plan import AdaptivePlan, FixedPlan, Plan
 from accountants.profile import mu_squared_within
 
@@ -26,8 +24,8 @@ P = TypeVar("P", FixedPlan, AdaptivePlan)
 
 def numerical_slack(epsilon: Decimal) -> Decimal:
     """``(1 + e^epsilon) * tau``, rounded up: the delta that a distance of tau can cost."""
-    with mp.workdps(WORKING_DIGITS):
-        return ceil_decimal((1 + mp.exp(to_mp(epsilon))) * to_mp(NUMERICAL_DISTANCE))
+    with precise() as mp:
+        return ceil_decimal((1 + mp.exp(to_mp(mp, epsilon))) * to_mp(mp, NUMERICAL_DISTANCE))
 
 
 def mu_squared_cap(budget: Budget) -> Decimal:

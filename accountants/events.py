@@ -13,8 +13,6 @@ from functools import lru_cache
 from math import inf, nextafter
 from typing import Any, ClassVar, final
 
-from mpmath import mp, mpf
-
 from accountants.errors import EventError
 from accountants.exact import (
     DOWN,
@@ -24,10 +22,12 @@ from accountants.exact import (
     floor_decimal,
     floor_float,
     positive_float,
+    precise,
     to_mp,
 )
 
 MAX_ETA = 100.0
+MAX_NOISE_MULTIPLIER = 1e12
 
 
 @final
@@ -36,23 +36,26 @@ class Gaussian:
     """Integer counts plus rounded Gaussian noise, sigma = noise_multiplier x L2 sensitivity for one unit.
 
     Attributes:
-        noise_multiplier: sigma over sensitivity, above 0. The event is (1/noise_multiplier)-GDP.
+        noise_multiplier: sigma over sensitivity, from 1e-12 to 1e12. The event is (1/noise_multiplier)-GDP.
 
     **Guarantee.** ``c + round(Z) = round(c + Z)`` for integer c, so the answer is post-processing of the
     Gaussian mechanism, which is mu-GDP for mu = sensitivity/sigma (Dong, Roth, Su 2022, Theorem 1).
     See docs/proofs/rounded_gaussian.md.
 
     Raises:
-        EventError: not finite or not above 0.
+        EventError: not finite, or out of that range.
     """
 
     kind: ClassVar[str] = "gaussian"
     noise_multiplier: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "noise_multiplier", positive_float("noise_multiplier", self.noise_multiplier, EventError)
-        )
+        z = positive_float("noise_multiplier", self.noise_multiplier, EventError)
+        if not 1 / MAX_NOISE_MULTIPLIER <= z <= MAX_NOISE_MULTIPLIER:
+            raise EventError(
+                f"noise_multiplier must lie between 1e-12 and 1e12, got {z!r}; it is sigma over sensitivity"
+            )
+        object.__setattr__(self, "noise_multiplier", z)
 
     @property
     def mu_squared(self) -> Decimal:
@@ -85,13 +88,13 @@ class ExponentialMechanism:
     """Private selection with bounded range: ``P(i) ~ exp(eta * score_i / (2 * Delta))``.
 
     Attributes:
-        eta: range of the privacy loss (``BoundedRange(eta)``, Durfee and Rogers 2019); above 0, at most 100.
+        eta: range of the privacy loss (``BoundedRange(eta)``, Durfee and Rogers 2019); from 1e-12 to 100.
 
     **Guarantee.** mu-GDP for ``mu(eta) = -2 Phi^-1(1/(1 + e^(eta/2))) = 2 sqrt(2) erfinv(tanh(eta/4))``.
     See docs/proofs/bounded_range.md.
 
     Raises:
-        EventError: not finite, not above 0, or above 100.
+        EventError: not finite, or out of that range.
     """
 
     kind: ClassVar[str] = "exponential_mechanism"
@@ -99,8 +102,11 @@ class ExponentialMechanism:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eta", positive_float("eta", self.eta, EventError))
-        if self.eta > MAX_ETA:
-            raise EventError(f"eta must be at most {MAX_ETA:g}, got {self.eta!r}; a wider range protects nothing")
+        if not 1e-12 <= self.eta <= MAX_ETA:
+            raise EventError(
+                f"eta must lie between 1e-12 and {MAX_ETA:g}, got {self.eta!r}; a wider range protects nothing, "
+                "a narrower one chooses blindly"
+            )
 
     @property
     def mu_squared(self) -> Decimal:
@@ -120,9 +126,9 @@ class ExponentialMechanism:
 
     @classmethod
     def _within(cls, squared: Decimal) -> ExponentialMechanism:
-        with mp.workdps(WORKING_DIGITS):
+        with precise() as mp:
             # tanh(eta/4) = erf(m), m = mu/(2 sqrt 2), so eta = 2 log((1 + erf m)/(erfc m)).
-            m = mp.sqrt(to_mp(squared)) / (2 * mp.sqrt(2))
+            m = mp.sqrt(to_mp(mp, squared)) / (2 * mp.sqrt(2))
             exact = floor_decimal(2 * mp.log((1 + mp.erf(m)) / mp.erfc(m)))
         if exact >= Decimal(MAX_ETA):
             return cls(MAX_ETA)
@@ -135,8 +141,8 @@ class ExponentialMechanism:
 @lru_cache(maxsize=4096)
 def _bounded_range_mu_squared(eta: float) -> Decimal:
     # For eta up to 100, 1 - tanh(eta/4) >= 2e-22: 60 digits leave more than 35 in the tail.
-    with mp.workdps(WORKING_DIGITS + 30):
-        mu = 2 * mp.sqrt(2) * mp.erfinv(mp.tanh(to_mp(eta) / 4))
+    with precise(WORKING_DIGITS + 30) as mp:
+        mu = 2 * mp.sqrt(2) * mp.erfinv(mp.tanh(to_mp(mp, eta) / 4))
         return ceil_decimal(mu * mu)
 
 

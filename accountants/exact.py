@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
+from typing import Any
 
-from mpmath import mp, mpf
+from mpmath import MPContext
 
 UP = Context(prec=40, rounding=ROUND_CEILING)
 DOWN = Context(prec=40, rounding=ROUND_FLOOR)
@@ -14,6 +18,22 @@ WORKING_DIGITS = 60
 """Digits that mpmath carries; results are then padded by 1e-30 and rounded to 40 digits in the safe direction."""
 
 PAD = Decimal("1e-30")
+
+_own = threading.local()
+
+
+@contextmanager
+def precise(digits: int = WORKING_DIGITS) -> Iterator[Any]:
+    """mpmath at `digits` decimal digits, in a context of this thread's own.
+
+    The library's shared context has one precision for the whole process: another thread that plans, or a user's
+    own mpmath code, would change it under a sampler at work.
+    """
+    if not hasattr(_own, "context"):
+        _own.context = MPContext()
+    context = _own.context
+    with context.workdps(digits):
+        yield context
 
 
 def real(name: str, value: object, error: type[ValueError]) -> Decimal:
@@ -51,20 +71,20 @@ def positive_float(name: str, value: object, error: type[ValueError]) -> float:
     return result
 
 
-def to_mp(value: Decimal | float) -> mpf:
-    """An exact Decimal or float at mpmath's current precision."""
+def to_mp(mp: Any, value: Decimal | float) -> Any:
+    """An exact Decimal or float at the precision of the context `mp`."""
     return mp.mpf(str(value)) if isinstance(value, Decimal) else mp.mpf(value)
 
 
-def ceil_decimal(value: mpf) -> Decimal:
-    """Rounded up, beyond any working error."""
-    exact = Decimal(mp.nstr(value, 50, strip_zeros=False))
+def ceil_decimal(value: Any) -> Decimal:
+    """An mpmath value rounded up, beyond any working error."""
+    exact = Decimal(value.context.nstr(value, 50, strip_zeros=False))
     return UP.add(exact, UP.multiply(UP.abs(exact), PAD))
 
 
-def floor_decimal(value: mpf) -> Decimal:
-    """Rounded down, beyond any working error."""
-    exact = Decimal(mp.nstr(value, 50, strip_zeros=False))
+def floor_decimal(value: Any) -> Decimal:
+    """An mpmath value rounded down, beyond any working error."""
+    exact = Decimal(value.context.nstr(value, 50, strip_zeros=False))
     return DOWN.subtract(exact, UP.multiply(UP.abs(exact), PAD))
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from threading import Lock
+from typing import NoReturn, final
 
 from accountants.errors import UnplannedEvent
-from accountants.events import Event, event_to_json
+from accountants.events import KINDS, Event, event_to_json
 from accountants.exact import DOWN, UP
 from accountants.plan import AdaptivePlan, FixedPlan, Plan
 
 
+@final
 class Meter:
     """Counts the looks of one run against its plan. A look is charged here before the kernel touches a row.
 
     Under a `FixedPlan` each look must equal the next planned event. Under an `AdaptivePlan` the GDP
     filter must admit it. The ledger was charged the plan's whole capacity when the run was reserved.
+
+    A meter belongs to the process and the run it was made for: it cannot be copied, and in a forked child it
+    admits nothing, or each copy would admit the whole plan again.
     """
 
-    __slots__ = ("_charged", "_closed", "_lock", "_plan", "_spent")
+    __slots__ = ("_charged", "_closed", "_lock", "_pid", "_plan", "_spent")
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -26,6 +32,7 @@ class Meter:
         self._spent = Decimal(0)
         self._closed = False
         self._lock = Lock()
+        self._pid = os.getpid()
 
     @property
     def plan(self) -> Plan:
@@ -49,6 +56,12 @@ class Meter:
             UnplannedEvent: the plan does not admit it, or the meter is closed; nothing was charged.
         """
         with self._lock:
+            if os.getpid() != self._pid:
+                raise UnplannedEvent(
+                    "a forked process may not look: ask every look in the process that reserved the run"
+                )
+            if type(event) not in KINDS.values():
+                raise UnplannedEvent(f"only {sorted(KINDS)} events are charged, got {type(event).__name__}")
             if self._closed:
                 raise UnplannedEvent("the run is over: no further look is admitted; plan and reserve a new one")
             spent = UP.add(self._spent, event.mu_squared)
@@ -77,3 +90,8 @@ class Meter:
         """Admit no further look."""
         with self._lock:
             self._closed = True
+
+    def __reduce_ex__(self, protocol: object = None) -> NoReturn:
+        raise TypeError("a meter cannot be copied or pickled: each copy would admit the plan again")
+
+    __copy__ = __deepcopy__ = __getstate__ = __reduce_ex__

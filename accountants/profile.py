@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-
-from mpmath import mp, mpf
+from typing import Any
 
 from accountants.budget import Budget
 from accountants.errors import BudgetError
-from accountants.exact import UP, WORKING_DIGITS, ceil_decimal, ceil_float, floor_decimal, real, to_mp
+from accountants.exact import UP, ceil_decimal, ceil_float, floor_decimal, precise, real, to_mp
 
 _BISECTIONS = 80
 
 
-def _delta_gauss(epsilon: mpf, mu: mpf) -> mpf:
+def _delta_gauss(mp: Any, epsilon: Any, mu: Any) -> Any:
     """``Phi(-eps/mu + mu/2) - e^eps Phi(-eps/mu - mu/2)``: Balle, Wang 2018, Theorem 8."""
     if mu == 0:
-        return mpf(0)
+        return mp.mpf(0)
     upper, lower = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
     return (mp.erfc(-upper / mp.sqrt(2)) - mp.exp(epsilon) * mp.erfc(-lower / mp.sqrt(2))) / 2
 
@@ -48,8 +47,8 @@ class Profile:
     def delta(self, epsilon: float | Decimal) -> float:
         """The smallest proven delta at `epsilon` (any finite real), rounded up."""
         exact = real("epsilon", epsilon, BudgetError)
-        with mp.workdps(WORKING_DIGITS):
-            return min(1.0, ceil_float(ceil_decimal(self._delta(to_mp(exact)))))
+        with precise() as mp:
+            return min(1.0, ceil_float(ceil_decimal(self._delta(mp, to_mp(mp, exact)))))
 
     def epsilon(self, delta: float | Decimal) -> float:
         """The smallest proven epsilon at `delta`, rounded up; 0 where delta alone covers it.
@@ -63,33 +62,33 @@ class Profile:
                 f"no epsilon is enough at delta {exact}: the mechanism fails with probability {self.delta0}; "
                 "ask at a larger delta"
             )
-        with mp.workdps(WORKING_DIGITS):
-            target = to_mp(exact)
-            if self._delta(mpf(0)) <= target:
+        with precise() as mp:
+            target = to_mp(mp, exact)
+            if self._delta(mp, mp.mpf(0)) <= target:
                 return 0.0
-            low, high = mpf(0), mpf(1)
-            while self._delta(high) > target:
+            low, high = mp.mpf(0), mp.mpf(1)
+            while self._delta(mp, high) > target:
                 low, high = high, 2 * high
             for _ in range(_BISECTIONS):
                 middle = (low + high) / 2
-                low, high = (low, middle) if self._delta(middle) <= target else (middle, high)
+                low, high = (low, middle) if self._delta(mp, middle) <= target else (middle, high)
             return ceil_float(ceil_decimal(high))
 
-    def _delta(self, epsilon: mpf) -> mpf:
-        delta0 = to_mp(self.delta0)
-        return delta0 + (1 - delta0) * _delta_gauss(epsilon, mp.sqrt(to_mp(self.mu_squared)))
+    def _delta(self, mp: Any, epsilon: Any) -> Any:
+        delta0 = to_mp(mp, self.delta0)
+        return delta0 + (1 - delta0) * _delta_gauss(mp, epsilon, mp.sqrt(to_mp(mp, self.mu_squared)))
 
 
 def mu_squared_within(epsilon: Decimal, delta: Decimal) -> Decimal:
     """The largest mu^2 whose Gaussian profile stays within (epsilon, delta), rounded down (relative 1e-20)."""
-    with mp.workdps(WORKING_DIGITS):
-        eps, target = to_mp(epsilon), to_mp(delta)
-        low, high = mpf(0), mpf(1)
-        while _delta_gauss(eps, high) <= target:
+    with precise() as mp:
+        eps, target = to_mp(mp, epsilon), to_mp(mp, delta)
+        low, high = mp.mpf(0), mp.mpf(1)
+        while _delta_gauss(mp, eps, high) <= target:
             low, high = high, 2 * high
         while low == 0:
-            low, high = (high / 2, high) if _delta_gauss(eps, high / 2) <= target else (low, high / 2)
+            low, high = (high / 2, high) if _delta_gauss(mp, eps, high / 2) <= target else (low, high / 2)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            low, high = (middle, high) if _delta_gauss(eps, middle) <= target else (low, middle)
+            low, high = (middle, high) if _delta_gauss(mp, eps, middle) <= target else (low, middle)
         return floor_decimal(low * low)

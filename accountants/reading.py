@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
-
-from mpmath import mp, mpf
+from typing import Any
 
 from accountants.budget import Budget
-from accountants.exact import WORKING_DIGITS, ceil_decimal, to_mp
+from accountants.exact import ceil_decimal, precise, to_mp
 
 FALSE_POSITIVES = Decimal("0.01")
 """The false-positive rate at which an attacker is judged."""
@@ -41,17 +40,17 @@ def read(budget: Budget, mu_squared: Decimal | None = None, slack: Decimal = Dec
     >>> read(Budget(1)).odds
     Decimal('2.72')
     """
-    with mp.workdps(WORKING_DIGITS):
-        epsilon, delta, alpha = to_mp(budget.epsilon), to_mp(budget.delta), to_mp(FALSE_POSITIVES)
-        growth = mp.exp(min(epsilon, mpf(10_000)))
-        best = min(growth * alpha + delta, 1 - (1 - alpha - delta) / growth, mpf(1))
+    with precise() as mp:
+        epsilon, delta, alpha = to_mp(mp, budget.epsilon), to_mp(mp, budget.delta), to_mp(mp, FALSE_POSITIVES)
+        growth = mp.exp(min(epsilon, mp.mpf(10_000)))
+        best = min(growth * alpha + delta, 1 - (1 - alpha - delta) / growth, mp.mpf(1))
         if mu_squared is not None:
             quantile = mp.sqrt(2) * mp.erfinv(1 - 2 * alpha)
-            best = min(best, mp.ncdf(mp.sqrt(to_mp(mu_squared)) - quantile) + to_mp(slack))
+            best = min(best, mp.ncdf(mp.sqrt(to_mp(mp, mu_squared)) - quantile) + to_mp(mp, slack))
         return Reading(_up(growth, "0.01"), min(_up(best, "0.0001"), Decimal(1)))
 
 
-def _up(value: mpf, step: str) -> Decimal:
+def _up(value: Any, step: str) -> Decimal:
     exact = ceil_decimal(value)
     if exact >= Decimal("1e9"):
         return Context(prec=3, rounding=ROUND_CEILING).plus(exact)

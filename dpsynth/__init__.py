@@ -6,7 +6,7 @@
 >>> planned.claim.generator
 'mst'
 
-The whole path: `plan`, `fit` on an account, `FittedModel.sample`, `admit`, `Release.write`; or `synthesize` in one call.
+The whole path: `plan`, `fit` on an account, `FittedModel.sample`, `admit`, `Release.write`; or `synthesize` at once.
 """
 
 from accountants import Budget, GateRefused, Policy

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from accountants import AdaptivePlan, Allowance, Budget, Claim, ExponentialMechanism, Gaussian, PrivacyUnit
+from accountants import (
+    AdaptivePlan,
+    Allowance,
+    Budget,
+    Claim,
+    ExponentialMechanism,
+    FixedPlan,
+    Gaussian,
+    Plan,
+    PrivacyUnit,
+)
 from accountants.errors import AccountingError
 from dpsynth.errors import PlanFileError
 from dpsynth.generators import Generator, generator_from
@@ -46,6 +56,12 @@ class ReleasePlan:
         ]
         if wrong:
             raise PlanFileError(f"the plan's claim does not fit {' or '.join(wrong)} beside it; make the plan again")
+        own = self.generator.plan(self.schema.domain, Allowance(self.claim.budget, self.claim.frame), self.schema.hints)
+        if _shape(own) != _shape(self.claim.plan):
+            raise PlanFileError(
+                f"the looks in the plan are not those that {self.claim.generator!r} asks for (another version's plan, "
+                "or an edited one); make the plan again"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """``{"format", "schema", "claim"}``."""
@@ -114,6 +130,15 @@ class ReleasePlan:
                             what = f"private selection of range {eta:.4f}"
                     lines.append(f"looks      {count} x {what}: {share:.1%} of mu squared")
         return lines
+
+
+def _shape(plan: Plan) -> tuple[str, ...]:
+    """What a plan lets a recipe ask, its noise aside."""
+    match plan:
+        case AdaptivePlan(kinds=kinds):
+            return (plan.kind, *sorted(kinds))
+        case FixedPlan(events=events):
+            return (plan.kind, *(event.kind for event in events))
 
 
 def plan(

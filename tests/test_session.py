@@ -196,6 +196,14 @@ def test_a_plan_whose_parts_do_not_fit_is_refused():
     assert caught.value.rule != "lifetime"
 
 
+@pytest.mark.parametrize(("recipe", "other"), [("independent", "mst"), ("mst", "aim"), ("aim", "independent")])
+def test_a_plan_with_another_recipes_looks_is_refused_before_anything_is_charged(recipe, other):
+    body = planned(generator=recipe).to_json()
+    body["claim"]["plan"] = planned(generator=other).to_json()["claim"]["plan"]
+    with pytest.raises(dp.DpsynthError, match="not those that"):
+        dp.ReleasePlan.from_json(body)
+
+
 def test_draws_cost_nothing_and_can_be_conditioned(tmp_path):
     acc = account()
     model = dp.fit(planned(generator="mst"), table(), acc)

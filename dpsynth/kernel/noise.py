@@ -12,10 +12,11 @@ from threading import Lock
 from typing import NoReturn, Protocol, final
 
 import numpy as np
-from mpmath import mp, mpf
 from numpy.typing import NDArray
 from randomgen import ChaCha
 from scipy.special import ndtri
+
+from accountants.exact import precise
 
 MAX_SIGMA = float(2**30)
 """Noise above this many rows is refused: it would drown any table, and the fast path is rarely certain there."""
@@ -27,7 +28,9 @@ _TAIL_WORDS = 2**12
 _BLOCK = 2**18
 _QUANTILE_ERROR = 2.0**-40
 """Bound on |ndtri(p) - Phi^-1(p)| / (1 + |z|); measured below 2^-51, so with 2,000 times to spare."""
-_DIGITS = 120
+_DIGITS = 140
+_WEIGHT_DIGITS = 90
+"""Digits for boundary probabilities (448 bits are compared with them) and for the weights of a selection."""
 
 
 class Bits(Protocol):
@@ -91,6 +94,11 @@ class Noise:
 
     __copy__ = __deepcopy__ = __getstate__ = __reduce_ex__
 
+    @property
+    def numerics(self) -> str:
+        """``exact`` if it draws from `SystemBits`, else ``seeded``, which no gate admits."""
+        return "exact" if type(self.__bits) is SystemBits else "seeded"
+
     def key(self) -> bytes:
         """A fresh 256-bit secret key."""
         return self.__bits.words(4).tobytes()
@@ -136,17 +144,17 @@ class Noise:
     def __refined(self, sigma: float, tail: int) -> int:
         """The one n >= 0 with ``Q((n + 1/2)/sigma) <= p < Q((n - 1/2)/sigma)``, by as many bits as that takes."""
         bits = 64
-        with mp.workdps(_DIGITS):
+        with precise(_DIGITS) as mp:
             low, high = 0, math.ceil(40.0 * sigma) + 1
             while low < high:
                 middle = (low + high) // 2
-                boundary = mp.erfc((mpf(middle) + 0.5) / (mpf(sigma) * mp.sqrt(2))) / 2
-                slack = boundary * mpf(2) ** -380
+                boundary = mp.erfc((mp.mpf(middle) + 0.5) / (mp.mpf(sigma) * mp.sqrt(2))) / 2
+                slack = mp.ldexp(boundary, -380)
                 while True:
-                    if mpf(tail) / mpf(2) ** bits > boundary + slack:
+                    if mp.ldexp(mp.mpf(tail), -bits) > boundary + slack:
                         high = middle
                         break
-                    if mpf(tail + 1) / mpf(2) ** bits < boundary - slack:
+                    if mp.ldexp(mp.mpf(tail + 1), -bits) < boundary - slack:
                         low = middle + 1
                         break
                     tail, bits = (tail << 192) | self.__integer(192), bits + 192
@@ -195,6 +203,6 @@ class Noise:
 
 def _weight(gap: int, rate: float, sensitivity: int) -> int:
     """``floor(2^160 * exp(-rate * gap / (2 * sensitivity)))``, at 270 bits."""
-    with mp.workprec(SELECTION_BITS + 110):
-        exponent = mpf(rate) * gap / (2 * sensitivity)
+    with precise(_WEIGHT_DIGITS) as mp:
+        exponent = mp.mpf(rate) * gap / (2 * sensitivity)
         return 0 if exponent > SELECTION_BITS else int(mp.floor(mp.ldexp(mp.exp(-exponent), SELECTION_BITS)))

@@ -45,16 +45,16 @@ class Rows:
                     parts[attribute].append(column)
                 if schema.unit is not None:
                     units.append(_label(unit_tokens(batch.column(schema.unit)), labels))
-        except Exception:  # whatever a reader may raise: it is dropped here, since it may quote a cell
+            self.__codes = {a: np.concatenate(columns) for a, columns in parts.items()}
+            self.__units = np.concatenate(units) if schema.unit is not None else None
+        except Exception:  # whatever a reader may raise: dropped here, since it may quote a cell or a size
             broken = True
         if broken:  # raised out here, so that the dropped error is not attached as its context
             raise SourceError(
-                "the table could not be read to its end: the file is damaged or changed while being read; "
-                "nothing was charged; check the file and try again"
+                "the table could not be read to its end: the file is damaged, changes while being read, or is too "
+                "large for the memory; nothing was charged; check the file and try again"
             )
         self.__schema = schema
-        self.__codes = {a: np.concatenate(columns) for a, columns in parts.items()}
-        self.__units = np.concatenate(units) if schema.unit is not None else None
         self.__names = tuple(labels)
 
     @property

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_ESTIMATE = 2.0**53
+MAX_ESTIMATE = 2.0**60
+"""Most an estimate may sum to: beside the counts of any table, the L1 error then stays inside 64 bits."""
 
 
 def rounded_estimate(estimate: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """A model's expected counts as integers, fixed before any row is touched.
 
     Raises:
-        ValueError: wrong shape, NaN, infinite, or beyond 2^53.
+        ValueError: wrong shape, NaN, infinite, or summing to more than 2^60.
     """
     values = np.asarray(estimate, dtype=np.float64)
     if values.shape != shape:
         raise ValueError(f"the model's estimate has shape {values.shape}, the candidate has {shape}")
-    if not np.all(np.abs(values) <= MAX_ESTIMATE):
-        raise ValueError("the model's estimate has a cell that is NaN, infinite or beyond 2^53; mend the model")
+    if not np.abs(values).sum() <= MAX_ESTIMATE:
+        raise ValueError("the model's estimate has a NaN or infinite cell, or sums to more than 2^60; mend the model")
     return np.rint(values).astype(np.int64)
 
 

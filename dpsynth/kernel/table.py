@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar, final
 
 import numpy as np
@@ -73,6 +74,11 @@ class PrivateTable:
         return floor_float(self.__run.meter.remaining)
 
     @property
+    def numerics(self) -> str:
+        """How its noise is made: ``exact``, or ``seeded`` in tests."""
+        return self.__run.noise.numerics
+
+    @property
     def transcript(self) -> tuple[Answer, ...]:
         """Every answer given so far, in order, through any view."""
         return tuple(self.__run.transcript)
@@ -88,13 +94,15 @@ class PrivateTable:
         for attribute, given in maps.items():
             (attribute,) = self.__domain.clique([attribute])
             table = np.asarray(given)
-            if table.shape != (sizes[attribute],) or table.dtype.kind not in "iu" or table.min() < 0:
+            whole = table.shape == (sizes[attribute],) and table.dtype.kind in "iu"
+            if not whole or int(table.min()) < 0 or int(table.max()) >= 2**31:
                 raise ValueError(
-                    f"the map of {attribute!r} must hold {sizes[attribute]} codes of at least 0, "
+                    f"the map of {attribute!r} must hold {sizes[attribute]} codes of at least 0 and below 2^31, "
                     f"got shape {table.shape} of {table.dtype}"
                 )
             table = table.astype(np.int64)
-            codes[attribute] = table[codes[attribute]].astype(np.min_scalar_type(int(table.max())))
+            table.flags.writeable = False
+            codes[attribute] = sealed(partial(_recode, codes[attribute], table))
             recoding[attribute] = table[recoding[attribute]] if attribute in recoding else table
             sizes[attribute] = int(table.max()) + 1
         view: PrivateTable = object.__new__(PrivateTable)
@@ -124,6 +132,7 @@ class PrivateTable:
         asked = tuple(self.__checked(clique) for clique in cliques)
         if not asked:
             raise ValueError("count_all needs at least one clique, got none")
+        expect(noise, Gaussian)
         sigma = noise_scale(noise, self.__run.at_most, len(asked))
         if sigma > MAX_SIGMA:
             raise ValueError(f"the noise would be {sigma:.3g} rows, allowed is 2^30; plan fewer looks or raise epsilon")
@@ -153,6 +162,7 @@ class PrivateTable:
         asked = tuple(self.__checked(clique) for clique in candidates)
         if not asked:
             raise ValueError("select needs at least one candidate, got none")
+        expect(noise, ExponentialMechanism)
         weight = integers("weights", weights, len(asked), 1, 1)
         penalty = integers("penalties", penalties, len(asked), 0, None)
         estimates = [rounded_estimate(model.project(c), self.__domain.project(c).shape) for c in asked]
@@ -178,6 +188,7 @@ class PrivateTable:
     def __noisy(self, clique: Clique, sigma: float) -> NoisyCounts:
         exact = exact_counts(self.__codes, self.__domain, clique)
         values = exact + self.__run.noise.rounded_gaussian(sigma, exact.size).reshape(exact.shape)
+        values.flags.writeable = False
         recoding = {a: self.__recoding[a] for a in clique if a in self.__recoding}
         return NoisyCounts(clique, values, sigma, recoding or None)
 
@@ -196,6 +207,21 @@ class PrivateTable:
         raise TypeError("PrivateTable holds private rows: it cannot be pickled, copied or sent elsewhere")
 
     __copy__ = __deepcopy__ = __getstate__ = __reduce_ex__
+
+
+def expect(noise: object, kind: type) -> None:
+    """Refuse another event than the look charges.
+
+    Raises:
+        ValueError: `noise` is not of that kind.
+    """
+    if type(noise) is not kind:
+        raise ValueError(f"this look is charged as {kind.__name__}, got {type(noise).__name__}")
+
+
+def _recode(codes: NDArray[Any], table: NDArray[np.int64]) -> NDArray[Any]:
+    coarser: NDArray[Any] = table[codes].astype(np.min_scalar_type(int(table.max())))
+    return coarser
 
 
 def _bounded(rows: Rows, key: bytes) -> dict[str, NDArray[Any]]:

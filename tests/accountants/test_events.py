@@ -75,9 +75,17 @@ def test_malformed_parameters_raise(kind, value):
         kind(value)
 
 
-def test_ranges_that_protect_nothing_raise():
-    with pytest.raises(EventError, match="at most 100"):
-        ExponentialMechanism(101.0)
+@pytest.mark.parametrize("made", [lambda: ExponentialMechanism(101.0), lambda: ExponentialMechanism(1e-13)])
+def test_ranges_that_mean_nothing_raise(made):
+    with pytest.raises(EventError, match="between"):
+        made()
+
+
+@pytest.mark.parametrize("value", [1e200, 1e-200, 1e13])
+def test_noise_that_means_nothing_raises(value):
+    """Beyond this range the second accountant's floats would overflow."""
+    with pytest.raises(EventError, match="between"):
+        Gaussian(value)
 
 
 @given(st.floats(1e-6, 5.0))

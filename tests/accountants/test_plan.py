@@ -1,5 +1,7 @@
 """Plans and the meter that guards them."""
 
+import copy
+import os
 import pickle
 from decimal import Decimal
 
@@ -125,6 +127,32 @@ def test_malformed_plans_raise(body):
 def test_counts_are_expanded_not_trusted():
     ten = plan_from_json({"kind": "fixed", "events": [{"kind": "exponential_mechanism", "eta": "0.5", "count": 10}]})
     assert ten.capacity >= 10 * ExponentialMechanism(0.5).mu_squared * (1 - Decimal("1e-30"))
+
+
+def test_a_meter_cannot_be_copied_or_carried_over_a_fork():
+    meter = Meter(FixedPlan([Gaussian(1.0)]))
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="copied"):
+            attempt(meter)
+    receive, send = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            meter.charge(Gaussian(1.0))
+            os.write(send, b"admitted")
+        except UnplannedEvent:
+            os.write(send, b"refused")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(receive, 20) == b"refused"
+    os.close(receive)
+    os.close(send)
+    meter.charge(Gaussian(1.0))
+
+
+def test_only_events_are_charged():
+    with pytest.raises(UnplannedEvent, match="only"):
+        Meter(AdaptivePlan(1.0)).charge(FixedPlan([Gaussian(9.0)]))
 
 
 def test_events_pickle_but_stay_validated():

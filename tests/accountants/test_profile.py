@@ -74,7 +74,7 @@ def test_wide_intervals_confirm_nothing():
 def test_epsilon_and_delta_invert_each_other_on_the_safe_side(mu, delta):
     profile = Profile(Decimal(mu) ** 2)
     epsilon = profile.epsilon(delta)
-    assert profile.delta(epsilon) <= delta
+    assert profile.delta(epsilon) <= math.nextafter(delta, 1)  # a float delta means the decimal it prints as
     if epsilon > 1e-3:
         assert profile.delta(epsilon * 0.999) > delta
 

@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from randomgen import ChaCha
 from scipy.special import ndtri
 from scipy.stats import chi2, norm
 
-from dpsynth.kernel.noise import Noise, SystemBits
+from dpsynth.kernel.noise import Noise, SystemBits, _weight
 from dpsynth.testing import SeededBits, TapedBits
 
 DRAWS = 100_000
@@ -105,6 +106,28 @@ def test_selection_survives_huge_gaps_and_shifts():
         return [Noise(SeededBits(s)).choose([c, c + 1, c + 2], 0.5, 1) for s in range(50)]
 
     assert draws(0) == draws(-(10**12))
+
+
+def test_another_thread_at_low_precision_changes_no_weight():
+    """mpmath's shared precision belongs to the process; the samplers use their own."""
+    stop, wrong = threading.Event(), []
+
+    def disturb():
+        while not stop.is_set():
+            with mp.workdps(5):
+                mp.exp(mpf(1) / 3)
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        with mp.workdps(120):
+            expected = [int(mp.floor(mp.ldexp(mp.exp(-mpf(g) / 14), 160))) for g in range(40)]
+        for _ in range(20):
+            wrong += [g for g in range(40) if _weight(g, 1.0, 7) != expected[g]]
+    finally:
+        stop.set()
+        thread.join()
+    assert wrong == []
 
 
 def test_below_is_uniform_and_in_range():

@@ -124,6 +124,10 @@ def test_bad_requests_cost_nothing():
         def project(self, clique):
             return super().project(clique) * np.nan
 
+    class Huge(Zero):  # each cell fits 64 bits, their sum does not
+        def project(self, clique):
+            return super().project(clique) + 2.0**59
+
     class Misshapen(Zero):
         def project(self, clique):
             return np.zeros(7)
@@ -134,6 +138,10 @@ def test_bad_requests_cost_nothing():
         lambda: private.count(("a", "a"), Gaussian(9.0)),
         lambda: private.count_all((), Gaussian(9.0)),
         lambda: private.count(("a",), Gaussian(1e12)),
+        lambda: private.count(("a",), eta),
+        lambda: private.select([("a",)], model, Gaussian(9.0)),
+        lambda: private.select([("a",)], Huge(private.domain), eta),
+        lambda: private.recoded({"a": np.array([0, 1, 2, 2**64 - 1], np.uint64)}),
         lambda: private.select([], model, eta),
         lambda: private.select([("a",)], Broken(private.domain), eta),
         lambda: private.select([("a",)], Misshapen(private.domain), eta),
@@ -217,6 +225,28 @@ def test_recoded_views_merge_cells_and_charge_the_same_meter():
     assert len(meter.charged) == 3
     assert [len(t.values) for t in private.transcript] == [2, 1, 4]
     assert private.remaining == 0
+
+
+def test_answers_cannot_be_edited_and_say_how_they_were_made():
+    private, _ = opened(frame([(0, 0)]), AdaptivePlan(1.0))
+    answer = private.count(("a",), Gaussian(9.0))
+    with pytest.raises(ValueError, match="read-only"):
+        answer.values[0] = 7
+    assert private.numerics == "exact"
+    assert opened(frame([]), AdaptivePlan(1.0), seed=1)[0].numerics == "seeded"
+
+
+def test_a_view_that_does_not_fit_into_memory_does_not_say_how_large_it_is(monkeypatch):
+    private, _ = opened(frame([(0, 0)] * 77), AdaptivePlan(1.0))
+
+    def no_room(*args):
+        raise MemoryError("Unable to allocate an array with shape (77,)")
+
+    monkeypatch.setattr(table_module, "_recode", no_room)
+    with pytest.raises(KernelError) as caught:
+        private.recoded({"a": np.array([0, 0, 0, 0])})
+    assert "77" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_nothing_but_answers_leaves():
