@@ -64,7 +64,7 @@ class AIM:
     one_way_error: float = 0.009
     one_way_most: float = 0.85
     select_share: float = 0.05
-    rounds_per_column: float = 8.0
+    rounds_per_column: float = 4.0
     anneal: float = 4.0
     merge_below: float = 3.0
     smoothing: float = 0.2

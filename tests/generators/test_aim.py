@@ -19,8 +19,8 @@ def transcript(run, kind):
 
 def test_it_chooses_what_independence_gets_wrong(fitted, chain):
     chosen = [s.clique for s in transcript(fitted(AIM(), *chain), Selected)]
-    assert {("a", "b"), ("b", "c")} <= set(chosen[:4])
-    assert ("a", "d") not in chosen[:4]
+    assert {("a", "b"), ("b", "c")} <= set(chosen)
+    assert all("d" not in clique for clique in chosen[:3])
 
 
 def test_one_ways_come_first_and_again_only_where_noisy(fitted, chain):

@@ -61,7 +61,7 @@ def test_the_fit_is_optimal_for_the_objective(seed, cliques, smoothing):
     total = estimate_total(measured)
     typical = 1 / np.sqrt(np.mean([np.mean(1 / np.square(m.sigma)) for m in measured]))
     weight = smoothing * total / typical
-    model = estimate(FOUR, measured, smoothing=smoothing, tolerance=1e-4, max_evaluations=5000)
+    model = estimate(FOUR, measured, smoothing=smoothing, tolerance=1e-5, max_evaluations=5000)
     log_p = Factor(FOUR, np.full(FOUR.shape, -model.calibrated.log_partition))
     for clique, values in model.potentials.items():
         log_p = log_p + Factor(FOUR.project(clique), values)
@@ -70,7 +70,7 @@ def test_the_fit_is_optimal_for_the_objective(seed, cliques, smoothing):
         residual = (model.project(m.clique) - m.values) / np.square(m.sigma)
         slope = slope + Factor(FOUR.project(m.clique), total * residual).expand(FOUR)
     gap = float((log_p.exp().values * slope).sum() - slope.min())
-    assert gap < 0.05  # in units of half a squared sigma
+    assert gap < 0.1  # in squared sigmas, of about sixty measured cells
 
 
 @given(st.integers(0, 2**32 - 1))
