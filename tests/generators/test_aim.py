@@ -19,8 +19,7 @@ def transcript(run, kind):
 
 def test_it_chooses_what_independence_gets_wrong(fitted, chain):
     chosen = [s.clique for s in transcript(fitted(AIM(), *chain), Selected)]
-    assert {("a", "b"), ("b", "c")} <= set(chosen)
-    assert all("d" not in clique for clique in chosen[:3])
+    assert set(chosen[:2]) == {("a", "b"), ("b", "c")}
 
 
 def test_one_ways_come_first_and_again_only_where_noisy(fitted, chain):
