@@ -113,7 +113,7 @@ class Lifetime:
         """
         if filter not in FILTERS:
             raise BudgetError(f"filter must be one of {list(FILTERS)}, got {filter!r}")
-        return _lifetime(budget, filter)
+        return cls(budget, "sum", None) if filter == "sum" else cls(budget, "gdp", _cap(budget))
 
     def admits(self, spent: Charge, charge: Charge) -> bool:
         """Whether `charge` fits beside what is `spent`."""
@@ -176,8 +176,8 @@ class Lifetime:
 
 
 @lru_cache(maxsize=256)
-def _lifetime(budget: Budget, filter: Filter) -> Lifetime:
-    return Lifetime(budget, filter, mu_squared_cap(budget) if filter == "gdp" else None)
+def _cap(budget: Budget) -> Decimal:
+    return mu_squared_cap(budget)
 
 
 @lru_cache(maxsize=256)

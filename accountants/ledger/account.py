@@ -84,7 +84,7 @@ class Account:
         """
         with self.ledger.writing() as draft:
             self._expect(draft, release_id, Status.RESERVED, "void")
-            return draft.append(self.dataset, "void", {"at": now(), "release": release_id})
+            return draft.append(self.dataset, "void", {"release": release_id})
 
     def draw(
         self, release_id: str, model_digest: str, table_digest: str, rows: int | None, given: Sequence[str] = ()
@@ -149,7 +149,7 @@ class Account:
             if running is not None:
                 self._forfeit(draft, running.id, ReasonCode.CRASHED)
             self._expect(draft, release_id, Status.RESERVED, "start")
-            draft.append(self.dataset, "start", {"at": now(), "release": release_id})
+            draft.append(self.dataset, "start", {"release": release_id})
 
     def _end(self, release_id: str, kind: str, body: Mapping[str, Any]) -> Row:
         with self.ledger.writing() as draft:
@@ -162,7 +162,7 @@ class Account:
             if release is not None and release.status is Status.RUNNING:
                 self._forfeit(draft, release_id, reason)
             elif release is not None and release.status is Status.RESERVED:
-                draft.append(self.dataset, "void", {"at": now(), "release": release_id})
+                draft.append(self.dataset, "void", {"release": release_id})
 
     def _bury(self, draft: Draft) -> None:
         """Record a run whose process died. Under the write lock, a `running` row with a free run lock is dead.

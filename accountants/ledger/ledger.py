@@ -115,6 +115,16 @@ class Ledger:
         return self._store.place
 
     @property
+    def in_memory(self) -> bool:
+        """Whether it ends with this process."""
+        return self._store.path is None
+
+    @property
+    def key(self) -> SigningKey | None:
+        """What signs new rows and certificates; None where the ledger is read only."""
+        return self._key
+
+    @property
     def rollback_detectable(self) -> bool:
         """Whether an older copy put back is detected: whether there is an anchor."""
         return self._anchor is not None

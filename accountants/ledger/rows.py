@@ -22,14 +22,14 @@ GENESIS = "0" * 64
 FIELDS: Mapping[str, frozenset[str]] = {
     "open": frozenset({"at", "lifetime", "policy"}),
     "reserve": frozenset({"at", "release", "claim", "charge"}),
-    "start": frozenset({"at", "release"}),
+    "start": frozenset({"release"}),
     "commit": frozenset({"release", "model", "charged"}),
-    "void": frozenset({"at", "release"}),
+    "void": frozenset({"release"}),
     "forfeit": frozenset({"release", "reason"}),
     "draw": frozenset({"on", "release", "model", "table", "rows", "given"}),
 }
-"""Row kinds and the fields of each, beside ``version``. A row holds these and nothing else. Rows written before a
-look carry a date and time (`at`); rows written after one do not, for the two would tell how long it took."""
+"""Row kinds and the fields of each, beside ``version``. A row holds these and nothing else. Rows written before
+the table is read carry a date and time (`at`); later ones do not, for two of them would tell how long it took."""
 
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
