@@ -61,9 +61,9 @@ class AIM:
 
     workload: str = "all-2way"
     one_way_share: float = 0.4
-    one_way_error: float = 0.009
+    one_way_error: float = 0.02
     one_way_most: float = 0.85
-    select_share: float = 0.05
+    select_share: float = 0.1
     rounds_per_column: float = 4.0
     anneal: float = 4.0
     merge_below: float = 3.0
