@@ -44,7 +44,7 @@ def test_budgets_of_rounds_only_grow_and_the_last_takes_the_rest(fitted, chain):
     rounds = [choice + noise for choice, noise in zip(spent[::2], spent[1::2], strict=True)]
     assert all(later >= earlier * (1 - 1e-6) for earlier, later in pairwise(rounds))
     for choice, total in zip(spent[::2], rounds, strict=True):
-        assert choice / total == pytest.approx(0.05, rel=1e-3)
+        assert choice / total == pytest.approx(AIM().select_share, rel=1e-3)
 
 
 @pytest.mark.parametrize(("workload", "sizes"), [("all-2way", {2: 1}), ("all-3way", {2: 2, 3: 3})])
