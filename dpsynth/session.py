@@ -58,7 +58,13 @@ def fit(
         report("fitting")
         model = plan.generator.fit(private, plan.claim.plan, plan.schema.hints)
         meter.close()
-        stored = StoredModel(model=model, transcript=private.transcript, schema=plan.schema, claim=plan.claim)
+        stored = StoredModel(
+            model=model,
+            transcript=private.transcript,
+            schema=plan.schema,
+            claim=plan.claim,
+            numerics=private.numerics,
+        )
         digest = models.save(stored)
         reservation.commit(digest)
     except BaseException as stopped:

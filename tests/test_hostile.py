@@ -47,7 +47,7 @@ def replaying(monkeypatch, answers):
 
     def opened(rows, meter):
         scripts.append(Script(answers))
-        return ReplayTable(rows, meter, scripts[-1])
+        return ReplayTable(rows, meter, scripts[-1], numerics="exact")
 
     monkeypatch.setattr(session, "PrivateTable", opened)
     return scripts

@@ -14,6 +14,7 @@ from accountants import GateRefused, LedgerBusy, Status, UnplannedEvent
 from dpsynth import session
 from dpsynth.errors import KernelError, SourceError
 from dpsynth.home import keyring
+from dpsynth.testing import ReplayTable, Script
 from tests.helpers import account, schema, table
 
 ROOT = Path(__file__).parents[1]
@@ -235,6 +236,17 @@ def test_utility_the_release_keeps_what_was_measured():
     frame = release.frame.dropna(subset=["age", "cost"])
     assert np.corrcoef(frame["age"].astype(float), frame["cost"].astype(float))[0, 1] > 0.7
     assert abs(len(release.frame) - 6000) < 600
+
+
+def test_a_replayed_run_is_committed_and_never_released(monkeypatch):
+    acc = account()
+    answers = dp.fit(planned(), table(), acc).transcript
+    monkeypatch.setattr(session, "PrivateTable", lambda rows, meter: ReplayTable(rows, meter, Script(answers)))
+    model = dp.fit(planned(), table(), acc)
+    with pytest.raises(GateRefused) as caught:
+        dp.admit(model.sample(5), acc)
+    assert caught.value.rule == "numerics"
+    assert statuses(acc) == [Status.COMMITTED] * 2
 
 
 def test_session_is_the_only_opener(monkeypatch):

@@ -13,7 +13,7 @@ from typing import Any, final
 import pandas as pd
 
 from accountants.certificate import Draw, Issue, sign, statement
-from accountants.gate import Admitted, Refused
+from accountants.gate import Refused, Rule
 from accountants.keys import SigningKey
 from accountants.ledger import Account, Ledger
 from accountants.ledger.state import AccountState, ReleaseState
@@ -61,7 +61,7 @@ class Release:
             raise BundleError(
                 "this release was charged to an account in memory, which ends with this process, so it cannot be "
                 "written; open a real account with `dpsynth ledger open NAME --epsilon 3 --delta 1e-8` and pass "
-                "dpsynth.Ledger('sqlite:///ledger.db').account('NAME')"
+                "dpsynth.open_ledger().account('NAME')"
             )
         return write_bundle(folder, self._files)
 
@@ -89,22 +89,20 @@ def admit(
     contents = unseal(sealed)
     digest = hashlib.sha256(contents.parquet).hexdigest()
     origin = sealed.provenance
-    decision = account.decide_release(
-        digest, origin.model_digest, policy or DEFAULT_POLICY, numerics=origin.claim.numerics
-    )
+    decision = account.decide_release(digest, origin.model_digest, policy or DEFAULT_POLICY, numerics=origin.numerics)
     if isinstance(decision, Refused):
         decision.raise_()
     progress("report", 0.0)
-    release = _opened(sealed, contents, account, decision, key or _signing_key(account.ledger))
+    signer = key or _signing_key(account.ledger)
+    release = _opened(sealed, contents, account, signer)
     progress("report", 1.0)
     return release
 
 
-def _opened(sealed: SealedTable, contents: Contents, account: Account, decision: Admitted, key: SigningKey) -> Release:
+def _opened(sealed: SealedTable, contents: Contents, account: Account, key: SigningKey) -> Release:
     state, origin = account.state, sealed.provenance
-    made = state.releases[str(decision.release)]
-    drawn = state.draws[sealed.digest].body
-    draw = Draw(sealed.digest, origin.model_digest, int(drawn["rows"]), tuple(drawn["given"]))
+    made, drawn = _made(sealed, state), _drawn(sealed, account)
+    draw = Draw(sealed.digest, origin.model_digest, sealed.rows, sealed.given)
     facts = Facts(
         dataset=state.dataset,
         issued=str(drawn["on"]),
@@ -126,7 +124,49 @@ def _opened(sealed: SealedTable, contents: Contents, account: Account, decision:
         README: readme(state.dataset, made.claim, draw, key.public.key_id).encode("utf-8"),
     }
     body = _statement(state, made, draw, str(drawn["on"]), account.ledger, files, key)
-    return Release(body, html, {**files, CERTIFICATE: sign(body, key)}, _durable(account.ledger))
+    return Release(body, html, {**files, CERTIFICATE: sign(body, key)}, not account.ledger.in_memory)
+
+
+def _made(sealed: SealedTable, state: AccountState) -> ReleaseState:
+    """The release that paid for a table's model, under the claim the model was made with.
+
+    Raises:
+        GateRefused: it committed another model, or was charged for another claim.
+    """
+    origin = sealed.provenance
+    made = state.releases.get(origin.release)
+    if made is None or made.model != origin.model_digest or made.claim != origin.claim:
+        Refused(
+            Rule.MODEL,
+            f"release {origin.release} of dataset {state.dataset!r} was not charged for model "
+            f"{origin.model_digest[:16]} as it was made.",
+            "Release a table of the release that made its model.",
+        ).raise_()
+    return made
+
+
+def _drawn(sealed: SealedTable, account: Account) -> Mapping[str, Any]:
+    """The ledger row of this very draw: equal tables may be drawn by several releases, and with other columns given.
+
+    Raises:
+        GateRefused: there is none.
+    """
+    origin = sealed.provenance
+    wanted = {
+        "release": origin.release,
+        "model": origin.model_digest,
+        "table": sealed.digest,
+        "rows": sealed.rows,
+        "given": list(sealed.given),
+    }
+    for row in account.ledger.rows(account.dataset):
+        if row.kind == "draw" and wanted.items() <= row.body.items():
+            return row.body
+    Refused(
+        Rule.TABLE,
+        f"table {sealed.digest[:16]} is on no draw of release {origin.release} with these rows and given columns.",
+        "Release a table as it was drawn; `dpsynth sample` draws again at no cost.",
+    ).raise_()
 
 
 def _statement(
@@ -162,14 +202,9 @@ def software() -> str:
 
 
 def _signing_key(ledger: Ledger) -> SigningKey:
-    key = getattr(ledger, "key", None) or getattr(ledger, "_key", None)
-    if not isinstance(key, SigningKey):
+    if ledger.key is None:
         raise BundleError("the ledger was opened without a signing key, so nothing can be certified; pass the key")
-    return key
-
-
-def _durable(ledger: Ledger) -> bool:
-    return ledger.place != "in memory"
+    return ledger.key
 
 
 __all__ = ["Release", "admit", "software"]

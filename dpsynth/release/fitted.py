@@ -10,13 +10,13 @@ import pandas as pd
 
 from accountants import Claim
 from dpsynth.encoding import Encoder, code_dtype
-from dpsynth.errors import BundleError
+from dpsynth.errors import BundleError, ModelStoreError
 from dpsynth.generators.base import Model
 from dpsynth.progress import report
 from dpsynth.release.given import Given, encode_given, keep_given
 from dpsynth.release.parquet import to_parquet
 from dpsynth.release.sealed import Contents, Provenance, SealedTable, seal
-from dpsynth.release.store import ModelStore, StoredModel
+from dpsynth.release.store import ModelStore, StoredModel, digest_of
 from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
@@ -81,7 +81,7 @@ class FittedModel:
         return f"FittedModel({self.digest}, {self.claim.generator}, {self.claim.budget})"
 
     def sample(self, rows: int | None = None, seed: int | None = None, given: Given | None = None) -> SealedTable:
-        """Draw a table, at zero epsilon, and record the draw.
+        """Draw a table from the model as it was committed, at zero epsilon, and record the draw.
 
         Args:
             rows: how many; by default the model's noisy total, or as many as `given` has.
@@ -94,11 +94,13 @@ class FittedModel:
 
         Raises:
             BundleError: `rows` below 1, or a given column or value that the schema does not have.
+            ModelStoreError: the model at hand is not the one that was committed.
             LedgerError: the draw cannot be recorded.
         """
-        encoder = Encoder(self.schema)
         wanted = None if rows is None else _rows(rows)
-        default = max(1, round(self.model.total))
+        stored = self._committed()
+        encoder = Encoder(stored.schema)
+        default = max(1, round(stored.model.total))
         rng = np.random.default_rng(seed)
         report("sample", 0.0)
         if given is None:
@@ -107,27 +109,42 @@ class FittedModel:
             alone = default if wanted is None and not _sized(given) else wanted
             supplied, fixed = encode_given(given, alone, encoder)
             count = len(supplied)
-        codes = self.model.sample(count, rng, fixed)
+        codes = stored.model.sample(count, rng, fixed)
         report("sample", 0.5)
         frame = encoder.decode({name: codes[name] for name in encoder.domain.attributes}, rng)
         if supplied is not None:
             frame = keep_given(frame, supplied, encoder)
         names = () if supplied is None else tuple(supplied.columns)
         compact = {name: np.asarray(codes[name]).astype(code_dtype(encoder.domain[name])) for name in codes}
-        sealed = seal(Contents(to_parquet(frame), compact), count, names, self._provenance())
+        sealed = seal(Contents(to_parquet(frame), compact), count, names, self._provenance(stored))
         self.account.draw(self.release, self.digest, sealed.digest, count, list(names))
         report("sample", 1.0, f"{count} rows")
         return sealed
 
-    def _provenance(self) -> Provenance:
+    def _committed(self) -> StoredModel:
+        """What the committed digest names, read back from its bytes: nothing else ever samples.
+
+        Raises:
+            ModelStoreError: `stored` is something else.
+        """
+        files = self.stored.to_files()
+        if digest_of(files) != self.digest:
+            raise ModelStoreError(
+                f"the model at hand is not the model {self.digest[:16]} that its run committed: it was edited or "
+                "exchanged since; open it again with FittedModel.open(account, store, release)"
+            )
+        return StoredModel.from_files(files)
+
+    def _provenance(self, stored: StoredModel) -> Provenance:
         return Provenance(
             dataset=self.account.dataset,
             release=self.release,
-            claim=self.claim,
-            schema=self.schema,
-            transcript=self.transcript,
-            total=self.model.total,
+            claim=stored.claim,
+            schema=stored.schema,
+            transcript=stored.transcript,
+            total=stored.model.total,
             model_digest=self.digest,
+            numerics=stored.numerics,
         )
 
 

@@ -24,6 +24,7 @@ class Provenance:
         schema, transcript: what was asked and answered.
         total: the model's noisy estimate of the number of rows.
         model_digest: sha256 of the stored model.
+        numerics: how the noise in the answers was made.
     """
 
     dataset: str
@@ -33,6 +34,7 @@ class Provenance:
     transcript: Transcript
     total: float
     model_digest: str
+    numerics: str
 
 
 @dataclass(frozen=True, slots=True)

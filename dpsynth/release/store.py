@@ -28,7 +28,7 @@ from dpsynth.release import npz, transcript
 from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
-FILES = ("claim.json", "model.json", "model.npz", "schema.json", "transcript.json", "transcript.npz")
+FILES = ("claim.json", "model.json", "model.npz", "noise.json", "schema.json", "transcript.json", "transcript.npz")
 KINDS = {MarginalModel.kind: MarginalModel.load}
 """How each kind of model is loaded; a model's header names its kind."""
 
@@ -42,12 +42,14 @@ class StoredModel:
         transcript: the noisy answers.
         schema: the public description of the table.
         claim: what the run was charged for.
+        numerics: how the noise in the answers was made, as the kernel says it: ``exact``, or ``seeded`` in tests.
     """
 
     model: Model
     transcript: Transcript
     schema: Schema
     claim: Claim
+    numerics: str
 
     def to_files(self) -> dict[str, bytes]:
         """The model's files: equal models give equal bytes."""
@@ -57,6 +59,7 @@ class StoredModel:
             "claim.json": _json(self.claim.to_json()),
             "model.json": _json(header),
             "model.npz": npz.pack(arrays),
+            "noise.json": _json({"numerics": self.numerics}),
             "schema.json": _json(self.schema.to_json()),
             "transcript.json": _json(answers),
             "transcript.npz": npz.pack(values),
@@ -75,6 +78,7 @@ class StoredModel:
                 transcript=transcript.load(json.loads(files["transcript.json"]), npz.unpack(files["transcript.npz"])),
                 schema=Schema.from_json(json.loads(files["schema.json"])),
                 claim=Claim.from_json(json.loads(files["claim.json"])),
+                numerics=str(json.loads(files["noise.json"])["numerics"]),
             )
         except (ValueError, KeyError, TypeError, AccountingError, SchemaError) as error:
             reason = str(error)

@@ -14,13 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+from ruamel.yaml.events import AliasEvent
+
 from accountants.certificate import PAYLOAD_TYPE
 from accountants.dsse import MOST_BYTES, Envelope, EnvelopeError, strict_json
 from accountants.errors import KeyFileError
 from accountants.keys import PublicKey
 from accountants.recomputation import CertificateError, Recomputed, issuer_of, recompute
 from dpsynth.errors import BundleError
-from dpsynth.release.bundle import CERTIFICATE, FILES, SUBJECTS
+from dpsynth.release.bundle import CERTIFICATE, FILES, SCHEMA, SUBJECTS, TABLE
+from dpsynth.schema import Schema
+
+MOST_SCHEMA_BYTES = 4 * 1024 * 1024
+"""No schema is larger; nothing larger is parsed."""
 
 INTACT, BROKEN, UNKNOWN_SIGNER = 0, 1, 3
 
@@ -84,6 +92,8 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
         said = recompute(statement)
         _check_files(path, said)
         passed(f"these are the {len(said.subjects)} files that were signed")
+        _check_contents(path, said, statement)
+        passed(f"the table has the {said.rows} rows, and the schema is the one, that the certificate names")
         passed(
             f"the events in the certificate imply epsilon {_up(said.interval.high)} at delta "
             f"{said.budget.delta.normalize():e}; declared is {said.budget.epsilon.normalize():f}"
@@ -180,6 +190,47 @@ def _check_files(folder: Path, said: Recomputed) -> None:
         with (folder / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != said.subjects[name]:
                 raise _BrokenError(f"{name} is not the file that was signed: it was changed or swapped")
+
+
+def _check_contents(folder: Path, said: Recomputed, statement: Mapping[str, Any]) -> None:
+    """The figures about a file are those in the file. Its digest was checked before, but its author may be anyone."""
+    match statement:
+        case {"predicate": {"table": {"sha256": str(table)}, "schema": {"sha256": str(schema)}}}:
+            pass
+        case _:
+            raise _BrokenError("the certificate does not name its table and its schema")
+    if table != said.subjects[TABLE]:
+        raise _BrokenError(f"the certificate is about another table than {TABLE}")
+    rows = _rows_in(folder / TABLE)
+    if rows != said.rows:
+        raise _BrokenError(f"{TABLE} has {rows} rows where the certificate says {said.rows}")
+    if _schema_digest(folder / SCHEMA) != schema:
+        raise _BrokenError(f"{SCHEMA} is not the schema that the certificate names")
+
+
+def _rows_in(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            footer = pq.read_metadata(file)
+            rows: int = footer.num_rows
+            if sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups)) == rows:
+                return rows
+    except Exception:  # whatever a hostile footer makes of the reader; said below
+        pass
+    raise _BrokenError(f"{path.name} cannot be read as Parquet")
+
+
+def _schema_digest(path: Path) -> str:
+    if path.stat().st_size > MOST_SCHEMA_BYTES:
+        raise _BrokenError(f"{path.name} is larger than any schema")
+    try:
+        text = path.read_bytes().decode("utf-8")
+        # A few aliases of aliases stand for more text than there is memory. No schema of ours has one.
+        if "&" not in text or not any(isinstance(e, AliasEvent) for e in YAML(typ="safe", pure=True).parse(text)):
+            return Schema.loads(text).digest
+    except Exception:  # whatever a hostile text makes of the parser; said below
+        pass
+    raise _BrokenError(f"{path.name} cannot be read as a schema")
 
 
 def _up(epsilon: float) -> str:

@@ -35,9 +35,16 @@ class Script:
 
 
 class ReplayTable:
-    """Stands where a `PrivateTable` does; the rows are opened and bounded as ever, and never asked."""
+    """Stands where a `PrivateTable` does; the rows are opened and bounded as ever, and never asked.
 
-    def __init__(self, rows: Rows, meter: Meter, script: Script, noise: Noise | None = None) -> None:
+    Args:
+        numerics: what the table says of its noise; the gate admits ``exact`` alone.
+    """
+
+    def __init__(
+        self, rows: Rows, meter: Meter, script: Script, noise: Noise | None = None, numerics: str = "none"
+    ) -> None:
+        self.numerics = numerics
         self._view: PrivateTable = PrivateTable(rows, meter, noise)
         self._meter = meter
         self._script = script
@@ -61,6 +68,7 @@ class ReplayTable:
         """A view on the same script."""
         view = object.__new__(ReplayTable)
         view._view, view._meter, view._script = self._view.recoded(maps), self._meter, self._script
+        view.numerics = self.numerics
         return view
 
     def count(self, clique: Clique, noise: Gaussian) -> NoisyCounts:

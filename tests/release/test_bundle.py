@@ -120,7 +120,7 @@ def test_an_account_in_memory_gives_a_frame_and_no_folder(place, tmp_path):
     model = FittedModel(place.model.stored, reservation.id, place.model.digest, account, store)
     release = admit(model.sample(10), account)
     assert len(release.frame) == 10
-    with pytest.raises(BundleError, match="dpsynth ledger open"):
+    with pytest.raises(BundleError, match=r"dpsynth\.open_ledger\(\)\.account\('NAME'\)"):
         release.write(tmp_path / "out")
     assert os.listdir(tmp_path) == []
 

@@ -2,15 +2,31 @@
 
 import copy
 import pickle
+import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from accountants import Budget, GateRefused, Ledger
+from dpsynth.domain import Domain
 from dpsynth.errors import BundleError, ModelStoreError
+from dpsynth.generators import MST, MarginalModel
+from dpsynth.generators.recoding import Recoding
+from dpsynth.graphical import GraphicalModel
+from dpsynth.kernel import PrivateTable
+from dpsynth.kernel.noise import Noise
+from dpsynth.measurement import NoisyCounts
+from dpsynth.planned import plan
 from dpsynth.release import FittedModel, ModelStore, SealedTable, admit
-from dpsynth.release.sealed import Contents, unseal
+from dpsynth.release.sealed import Contents, seal, unseal
 from dpsynth.release.sealed import SealedTable as Sealed
+from dpsynth.release.store import digest_of
+from dpsynth.schema import Schema
+from dpsynth.session import fit
+from dpsynth.testing import SeededBits
+from tests.release.conftest import SCHEMA, make, rows
 
 
 def test_a_table_stays_sealed(place):
@@ -30,7 +46,7 @@ def test_a_table_stays_sealed(place):
 
 def test_only_a_model_makes_one(place):
     with pytest.raises(TypeError, match=r"model\.sample"):
-        Sealed(object(), Contents(b"", {}), 1, (), place.model._provenance())
+        Sealed(object(), Contents(b"", {}), 1, (), place.model.sample(1).provenance)
     with pytest.raises(TypeError):
         SealedTable()
     for other in (pd.DataFrame({"a": [1]}), None, "digest"):
@@ -75,6 +91,137 @@ def test_a_model_is_opened_again_from_the_store(place):
         FittedModel.open(place.account, place.model.store, "nope")
     with pytest.raises(ModelStoreError, match="there is no model"):
         FittedModel.open(place.account, ModelStore(None), place.model.release)
+
+
+class Leaky:
+    """Samples what it likes; `dump` says what it is told to."""
+
+    def __init__(self, model, said=None):
+        self.model, self.said = model, said
+        self.domain, self.total, self.project = model.domain, model.total, model.project
+
+    def sample(self, rows, rng, given=None):
+        return {a: np.zeros(rows, dtype=np.int64) for a in self.domain.attributes}
+
+    def dump(self):
+        header, arrays = self.model.dump()
+        return self.said or ({**header, "total": 7.0}, arrays)
+
+
+def reopened(place):
+    return FittedModel.open(place.account, place.model.store, place.model.release)
+
+
+def test_a_model_exchanged_after_the_commit_never_samples(place):
+    stored, head = place.model.stored, place.account.ledger.head
+    exchanged = [
+        replace(stored, model=Leaky(stored.model)),
+        replace(stored, transcript=stored.transcript[:-1]),
+        replace(stored, schema=Schema.from_json({**stored.schema.to_json(), "name": "other"})),
+        replace(stored, claim=replace(stored.claim, purpose="other")),
+        replace(stored, numerics="seeded"),
+    ]
+    for other in exchanged:
+        with pytest.raises(ModelStoreError, match=r"not the model \w+ that its run committed"):
+            replace(place.model, stored=other).sample(5)
+    assert place.account.ledger.head == head
+
+
+def test_a_model_that_lies_about_itself_is_not_the_one_that_samples(place):
+    stored = place.model.stored
+    liar = Leaky(stored.model, said=stored.model.dump())
+    drawn = replace(place.model, stored=replace(stored, model=liar)).sample(50, seed=4)
+    assert drawn.digest == place.model.sample(50, seed=4).digest
+
+
+def test_arrays_edited_in_place_never_sample(place):
+    def arrays(model):
+        yield from model.model.graphical.potentials.values()
+        yield from model.model.recoding.weights.values()
+        yield from model.model.recoding.maps.values()
+        yield from (answer.values for answer in model.transcript if isinstance(answer, NoisyCounts))
+
+    for i in range(len(list(arrays(place.model)))):
+        model = reopened(place)
+        array = list(arrays(model))[i]
+        array.flags.writeable = True
+        array.flat[0] += 1
+        with pytest.raises(ModelStoreError, match="committed"):
+            model.sample(5)
+
+
+def test_the_check_is_quick(place):
+    """A model of about 3 MB is checked and read back in a fraction of what a draw of its rows takes."""
+    domain = Domain.of({"a": 600, "b": 600})
+    rng = np.random.default_rng(0)
+    graphical = GraphicalModel(domain, {("a", "b"): rng.normal(size=(600, 600))}, 1000.0)
+    identity = {a: np.arange(600) for a in domain.attributes}
+    model = MarginalModel(Recoding.of(domain, identity, {a: np.ones(600) for a in identity}), graphical)
+    stored = replace(place.model.stored, model=model)
+    fitted = replace(place.model, stored=stored, digest=digest_of(stored.to_files()))
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        fitted._committed()
+        taken.append(time.process_time() - start)
+    assert min(taken) < 0.2
+
+
+def test_noise_that_repeats_is_never_certified(tmp_path, monkeypatch):
+    opened = lambda rows, meter: PrivateTable(rows, meter, Noise(SeededBits(1)))  # noqa: E731
+    monkeypatch.setattr("dpsynth.session.PrivateTable", opened)
+    made = make(tmp_path)
+    assert made.model.stored.numerics == "seeded"
+    for model in (made.model, reopened(made)):
+        with pytest.raises(GateRefused) as refused:
+            admit(model.sample(5), made.account)
+        assert refused.value.rule == "numerics"
+    assert made.account.state.releases[made.model.release].status == "committed"
+
+
+def test_equal_tables_are_told_apart_by_what_was_given(place):
+    free = place.model.sample(1, seed=21)
+    row = admit(free, place.account).frame.iloc[0]
+    given = {name: [None if pd.isna(cell) else cell] for name, cell in row.items()}
+    held = place.model.sample(given=given)
+    assert held.digest == free.digest
+    for sealed, names in ((free, []), (held, ["ward", "age", "smokes"])):
+        predicate = admit(sealed, place.account).certificate["predicate"]
+        assert predicate["table"]["given"] == names
+
+
+def test_equal_tables_of_two_releases_are_told_apart(tmp_path):
+    first = make(tmp_path)
+    second = fit(plan(MST(), SCHEMA, Budget("0.5")), rows(3000), first.account, store=first.model.store)
+    given = {"ward": "south", "age": 41, "smokes": True}
+    sealed = [first.model.sample(1, given=given), second.sample(1, given=given)]
+    assert sealed[0].digest == sealed[1].digest
+    for drawn, model in zip(sealed, (first.model, second), strict=True):
+        predicate = admit(drawn, first.account).certificate["predicate"]
+        assert predicate["release"]["id"] == model.release
+        assert predicate["model"]["sha256"] == model.digest
+
+
+def test_a_draw_that_is_not_on_the_ledger_is_refused(place):
+    """The table is on a draw row, but not with these rows and given columns."""
+    sealed = place.model.sample(4, seed=31)
+    for count, names in ((5, ()), (4, ("ward",))):
+        other = seal(unseal(sealed), count, names, sealed.provenance)
+        with pytest.raises(GateRefused) as refused:
+            admit(other, place.account)
+        assert refused.value.rule == "table"
+
+
+def test_a_model_made_under_another_claim_than_was_charged_is_refused(place):
+    """Reserved for less than the model was made with, and committed by hand."""
+    account = Ledger("sqlite://").open("clinic", Budget(3))
+    reservation = account.reserve(replace(place.model.claim, purpose="another"))
+    reservation.start()
+    reservation.commit(place.model.digest)
+    model = replace(place.model, account=account, release=reservation.id)
+    with pytest.raises(GateRefused) as refused:
+        admit(model.sample(5), account)
+    assert refused.value.rule == "model"
 
 
 def frame(place, **asked):

@@ -16,6 +16,7 @@ from accountants.certificate import PAYLOAD_TYPE, sign
 from accountants.dsse import Envelope
 from dpsynth.release import verify
 from dpsynth.release.bundle import FILES, SUBJECTS
+from dpsynth.release.parquet import to_parquet
 
 KEY = SigningKey.generate()
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -42,6 +43,14 @@ def forge(release, change=lambda body: None, key=KEY, payload_type=PAYLOAD_TYPE)
     body["predicate"]["issuer"] = {"key_id": key.public.key_id, "public_key": key.public.pem()}
     change(body)
     return Envelope.seal(payload_type, rfc8785.dumps(body), key).to_bytes()
+
+
+def sign_for(body, name, raw):
+    """Have a statement name other bytes for a file."""
+    digest = hashlib.sha256(raw).hexdigest()
+    next(s for s in body["subject"] if s["name"] == name)["digest"]["sha256"] = digest
+    if name == "synthetic.parquet":
+        body["predicate"]["table"]["sha256"] = digest
 
 
 def test_known_unknown(folder, place):
@@ -81,11 +90,10 @@ def test_a_file_nobody_signed_is_broken(folder, place, name):
 
 def test_edited_and_signed_again_is_never_known(folder, release, place):
     table = folder / "synthetic.parquet"
-    table.write_bytes(table.read_bytes() + b"edited")
-    digest = hashlib.sha256(table.read_bytes()).hexdigest()
+    table.write_bytes(to_parquet(release.frame.assign(ward="north")))
 
     def resign(body):
-        next(s for s in body["subject"] if s["name"] == table.name)["digest"]["sha256"] = digest
+        sign_for(body, table.name, table.read_bytes())
 
     trusted = place.keys.trusted()
     (known,) = trusted
@@ -164,6 +172,11 @@ LIES = [
     (("looks", "charged", "frame"), [{"kind": "gaussian", "noise_multiplier": "99"}], "not among those"),
     (("table", "rows"), 0, "number of rows"),
     (("table", "rows"), True, "number of rows"),
+    (("table", "rows"), 501, "has 500 rows where the certificate says 501"),
+    (("table", "sha256"), "0" * 64, "another table"),
+    (("table", "sha256"), None, "does not name its table"),
+    (("schema", "sha256"), "0" * 64, "not the schema that the certificate names"),
+    (("schema",), [], "does not name its table and its schema"),
     (("model", "sha256"), "x" * 64, "not a sha256"),
     (("synthetic",), False, "synthetic"),
     (("version",), 2, "newer"),
@@ -179,6 +192,54 @@ def test_a_lie_signed_by_anyone_is_broken(folder, release, path, value, says):
     assert check(folder, {KEY.public.key_id: KEY.public}) == 1
     assert check(folder) == 1
     assert says in verify(folder, {}).findings[-1].text
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(12)
+)
+HOSTILE = {
+    "another schema": ("schema.yaml", b"columns: {a: {type: boolean}}", "not the schema"),
+    "no schema": ("schema.yaml", b"[1, 2", "cannot be read as a schema"),
+    "not text": ("schema.yaml", b"\xff\xfe\x00", "cannot be read as a schema"),
+    "empty": ("schema.yaml", b"", "cannot be read as a schema"),
+    "nested": ("schema.yaml", b"[" * 20_000, "cannot be read as a schema"),
+    "a bomb": ("schema.yaml", BOMB.encode(), "cannot be read as a schema"),
+    "a bomb in a column": ("schema.yaml", f"{BOMB}columns: {{x: *m}}".encode(), "cannot be read as a schema"),
+    "huge": ("schema.yaml", b"#" * (4 * 1024 * 1024 + 1), "larger than any schema"),
+    "no table": ("synthetic.parquet", b"", "cannot be read as Parquet"),
+    "half a table": ("synthetic.parquet", b"PAR1", "cannot be read as Parquet"),
+    "a wild footer": ("synthetic.parquet", b"PAR1" + b"\xff" * 20 + b"\x10\0\0\0PAR1", "cannot be read as Parquet"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_file_signed_by_anyone_is_broken(folder, release, case):
+    name, raw, says = HOSTILE[case]
+    (folder / name).write_bytes(raw)
+    (folder / "certificate.json").write_bytes(forge(release, lambda body: sign_for(body, name, raw)))
+    assert check(folder, {KEY.public.key_id: KEY.public}) == 1
+    assert says in verify(folder, {}).findings[-1].text
+
+
+def test_a_table_with_other_rows_than_certified_is_broken(folder, release):
+    raw = to_parquet(release.frame.head(499))
+    (folder / "synthetic.parquet").write_bytes(raw)
+    (folder / "certificate.json").write_bytes(forge(release, lambda body: sign_for(body, "synthetic.parquet", raw)))
+    assert check(folder) == 1
+    assert "has 499 rows" in verify(folder, {}).findings[-1].text
+
+
+@given(raw=st.binary(max_size=60), footer=st.booleans())
+@FUZZ
+def test_random_files_signed_by_anyone(folder, release, raw, footer):
+    parquet = b"PAR1" + raw + len(raw).to_bytes(4, "little") + b"PAR1" if footer else raw
+    for name, content in (("synthetic.parquet", parquet), ("schema.yaml", raw)):
+        kept = (folder / name).read_bytes()
+        (folder / name).write_bytes(content)
+        change = lambda body, name=name, content=content: sign_for(body, name, content)  # noqa: E731
+        (folder / "certificate.json").write_bytes(forge(release, change))
+        assert check(folder) == 1
+        (folder / name).write_bytes(kept)
 
 
 @pytest.mark.parametrize(
