@@ -89,12 +89,16 @@ def floor_decimal(value: Any) -> Decimal:
 
 
 def ceil_float(value: Decimal) -> float:
-    """The smallest float not below `value`."""
+    """A float not below `value`, nor is the shortest decimal that prints as it."""
     result = float(value)
-    return result if Decimal(result) >= value else math.nextafter(result, math.inf)
+    while min(Decimal(result), Decimal(repr(result))) < value:
+        result = math.nextafter(result, math.inf)
+    return result
 
 
 def floor_float(value: Decimal) -> float:
-    """The largest float not above `value`."""
+    """A float not above `value`, nor is the shortest decimal that prints as it."""
     result = float(value)
-    return result if Decimal(result) <= value else math.nextafter(result, -math.inf)
+    while max(Decimal(result), Decimal(repr(result))) > value:
+        result = math.nextafter(result, -math.inf)
+    return result

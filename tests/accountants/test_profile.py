@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.stats import norm
 
 from accountants import (
@@ -45,6 +46,24 @@ def test_delta_is_the_hockey_stick_divergence(mu, epsilon):
     crossing = epsilon / mu + mu / 2
     integral, _ = quad(positive_part, crossing, crossing + 40 / max(mu, 1), epsabs=1e-14, limit=400)
     assert Profile(Decimal(mu) ** 2).delta(epsilon) == pytest.approx(integral, rel=1e-6, abs=1e-13)
+
+
+def balle_wang(mu, delta):
+    """Epsilon of the Gaussian mechanism by Balle and Wang 2018, Theorem 8, in plain floats and by root finding."""
+
+    def excess(epsilon):
+        upper, lower = norm.logcdf(mu / 2 - epsilon / mu), norm.logcdf(-mu / 2 - epsilon / mu)
+        return math.exp(upper) - math.exp(epsilon + lower) - delta
+
+    return brentq(excess, 1e-9, 100, xtol=1e-12)
+
+
+@pytest.mark.parametrize("events", [[3.0], [8.0] * 14, [20.0, 31.5, 40.0], [2.0] + [50.0] * 100])
+@pytest.mark.parametrize("delta", [1e-9, 1e-6])
+def test_all_gaussian_plans_equal_balle_wang(events, delta):
+    mu = math.sqrt(sum(z**-2 for z in events))
+    plan = FixedPlan([Gaussian(z) for z in events])
+    assert Profile(plan.capacity).epsilon(delta) == pytest.approx(balle_wang(mu, delta), rel=1e-6)
 
 
 @pytest.mark.parametrize(("epsilon", "delta"), GRID)

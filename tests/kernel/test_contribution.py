@@ -1,12 +1,18 @@
 """Contribution bounding: at most k rows a unit, and no unit touches another's."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dpsynth.encoding import unit_tokens
+from dpsynth.kernel import Rows
 from dpsynth.kernel.contribution import bound
+from dpsynth.kernel.table import _bounded, _content
+from dpsynth.schema import Schema
 
 KEY = bytes(32)
 TABLES = st.lists(st.tuples(st.sampled_from(["", "a", "b", "c", "d"]), st.integers(0, 3)), max_size=40)
@@ -63,3 +69,39 @@ def test_every_row_is_as_likely_to_stay():
     for _ in range(2000):
         counts.update(kept(table, 3, rng.bytes(32))["a"])
     assert all(abs(counts[v] - 1000) < 6.5 * (2000 * 0.25) ** 0.5 for v in range(6))
+
+
+SCHEMA = Schema.from_domain({"v": 4, "w": 3}, unit="who", at_most=2)
+ROWS = st.lists(
+    st.tuples(st.sampled_from([None, "a", "b", "c", "7", "e"]), st.integers(0, 4), st.integers(0, 2)), max_size=30
+)
+
+
+def kept_of_a_source(table, cuts):
+    """Kept contents by unit of a table that arrives in batches, through reading, encoding and bounding."""
+    edges = sorted({0, len(table), *(c % (len(table) + 1) for c in cuts)})
+    types = pa.schema({"who": pa.string(), "v": pa.int64(), "w": pa.int64()})
+    parts = [
+        pa.Table.from_pylist([dict(zip(("who", "v", "w"), row, strict=True)) for row in table[a:b]], schema=types)
+        for a, b in pairwise(edges)
+    ]
+    rows = Rows(pa.concat_tables(parts) if parts else types.empty_table(), SCHEMA)
+    codes, units, names = rows._open()
+    keep = bound(units, names, _content(codes), SCHEMA.at_most, KEY)
+    assert {a: c.tolist() for a, c in _bounded(rows, KEY).items()} == {a: c[keep].tolist() for a, c in codes.items()}
+    result: dict[bytes, Counter] = {}
+    for unit, v, w in zip(units[keep], codes["v"][keep], codes["w"][keep], strict=True):
+        result.setdefault(names[unit], Counter())[int(v), int(w)] += 1
+    return result
+
+
+@given(
+    ROWS, st.lists(st.integers(0, 30), max_size=4), st.lists(st.integers(0, 30), max_size=4), st.sampled_from("abce7")
+)
+@settings(max_examples=60, deadline=None)
+def test_batches_have_no_say_and_no_unit_touches_another(table, cuts, other_cuts, gone):
+    whole = kept_of_a_source(table, cuts)
+    assert kept_of_a_source(table, other_cuts) == whole
+    token = unit_tokens(pa.array([gone]))[0]
+    without = kept_of_a_source([row for row in table if row[0] != gone], other_cuts)
+    assert without == {unit: rows for unit, rows in whole.items() if unit != token}
