@@ -72,7 +72,7 @@ def keep_given(decoded: pd.DataFrame, given: pd.DataFrame, encoder: Encoder) -> 
         wrong = int(((exact < low) | (exact > high)).fillna(False).sum())
         if wrong:
             raise BundleError(
-                f"{wrong} of {len(exact)} values given for column {name!r} are out of bounds; "
+                f"{_which(wrong, len(exact))} given for column {name!r} are out of bounds; "
                 f"the schema has {column.min} to {column.max}"
             )
         kept[name] = exact.where(decoded[name].notna(), decoded[name])
@@ -87,9 +87,13 @@ def _codes(name: str, cells: pd.Series[Any], encoder: Encoder) -> NDArray[Any]:
         labels = encoder.decode_labels(name)[:-1]
         shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
         raise BundleError(
-            f"{wrong} of {len(cells)} values given for column {name!r} are not in the schema; allowed are {shown}"
+            f"{_which(wrong, len(cells))} given for column {name!r} are not in the schema; allowed are {shown}"
         )
     return codes
+
+
+def _which(wrong: int, of: int) -> str:
+    return "the values" if wrong == of else f"{wrong} of {of} values"
 
 
 def _scalar(cells: Any) -> bool:

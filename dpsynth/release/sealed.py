@@ -80,6 +80,9 @@ class SealedTable:
     def __repr__(self) -> str:
         return f"SealedTable({self.digest})"
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a sealed table has no {name!r}; admit it first: dpsynth.admit(table, account).frame")
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError("a sealed table cannot be changed")
 

@@ -35,13 +35,15 @@ INTACT, BROKEN, UNKNOWN_SIGNER = 0, 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was checked: whether it held, and a sentence."""
+    """One thing that was checked: whether it held, and a sentence; or a note on what only the reader can check."""
 
     passed: bool
     text: str
 
+    note: bool = False
+
     def __str__(self) -> str:
-        return f"{'ok    ' if self.passed else 'BROKEN'}  {self.text}"
+        return f"{'note  ' if self.note else 'ok    ' if self.passed else 'BROKEN'}  {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +90,12 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
         _check_names(path)
         envelope, statement = _open(_read(path / CERTIFICATE))
         known = _check_signature(envelope, statement, trusted)
-        passed(f"the signature was made by {'a key you trust' if known else 'key'} {envelope.key_id[:16]}")
+        passed(f"signed by key {envelope.key_id[:16]}, which you {'trust' if known else 'do not know'}")
         said = recompute(statement)
         _check_files(path, said)
         passed(f"these are the {len(said.subjects)} files that were signed")
         _check_contents(path, said, statement)
-        passed(f"the table has the {said.rows} rows, and the schema is the one, that the certificate names")
+        passed(f"a draw from dataset {_shown(said.dataset)}: {said.rows} rows{_given(statement)}, schema as certified")
         passed(
             f"the events in the certificate imply epsilon {_up(said.interval.high)} at delta "
             f"{said.budget.delta.normalize():e}; declared is {said.budget.epsilon.normalize():f}"
@@ -106,8 +108,9 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
         findings.append(
             Finding(
                 True,
-                f"the signer is unknown to you: get key {envelope.key_id} from the issuer by another way, "
-                "then `dpsynth keys trust` it",
+                f"ask the issuer, by another way than this folder, for their key and whether its id is "
+                f"{envelope.key_id}; if so, `dpsynth keys trust KEY.pem`",
+                note=True,
             )
         )
     return Verification(INTACT if known else UNKNOWN_SIGNER, tuple(findings), statement, envelope.key_id)
@@ -137,7 +140,7 @@ def read_origin(folder: Path | str) -> tuple[str, str]:
 
 def _check_names(folder: Path) -> None:
     if not folder.is_dir():
-        raise _BrokenError("there is no such folder")
+        raise _BrokenError("it is a file; name the release folder" if folder.exists() else "there is no such folder")
     found = {entry.name: entry for entry in os.scandir(folder)}
     missing = [name for name in FILES if name not in found]
     if missing:
@@ -206,6 +209,14 @@ def _check_contents(folder: Path, said: Recomputed, statement: Mapping[str, Any]
         raise _BrokenError(f"{TABLE} has {rows} rows where the certificate says {said.rows}")
     if _schema_digest(folder / SCHEMA) != schema:
         raise _BrokenError(f"{SCHEMA} is not the schema that the certificate names")
+
+
+def _given(statement: Mapping[str, Any]) -> str:
+    """The columns that were supplied, not drawn, as the certificate has them."""
+    match statement:
+        case {"predicate": {"table": {"given": [*names]}}} if names and all(isinstance(name, str) for name in names):
+            return f", {len(names)} of the columns supplied, not drawn ({_shown(', '.join(names))})"
+    return ""
 
 
 def _rows_in(path: Path) -> int:

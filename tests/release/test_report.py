@@ -304,3 +304,13 @@ def test_shorten():
     assert shorten("abc", 3) == "abc"
     assert shorten("abcd", 3) == "ab…"
     assert shorten("a\x00\u202eb\n", 9) == "a··b·"
+
+
+def test_a_table_drawn_with_columns_supplied_is_not_called_a_bad_fit():
+    schema = Schema.from_domain({"a": 3, "b": 3})
+    said = (measured(schema, ("a",)), measured(schema, ("a", "b")))
+    codes = {a: np.zeros(1000, dtype=np.int64) for a in ("a", "b")}
+    assert "does not fit" in page(facts(schema, said, codes))
+    html = page(facts(schema, said, codes, given=("a",)))
+    assert "does not fit" not in html
+    assert "Not compared" in html

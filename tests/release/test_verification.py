@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from accountants import SigningKey
 from accountants.certificate import PAYLOAD_TYPE, sign
 from accountants.dsse import Envelope
-from dpsynth.release import verify
+from dpsynth.release import admit, verify
 from dpsynth.release.bundle import FILES, SUBJECTS
 from dpsynth.release.parquet import to_parquet
 
@@ -59,7 +59,17 @@ def test_known_unknown(folder, place):
     assert check(folder, {KEY.public.key_id: KEY.public}) == 3
     assert check(str(folder), place.keys.trusted()) == 0
     assert "implied" not in str(verify(folder, {}))
+    assert "which you do not know" in str(verify(folder, {}))
+    assert str(verify(folder, {})).splitlines()[-1].startswith("note  ")
+    assert "which you trust" in str(verify(folder, place.keys.trusted()))
+    assert "a draw from dataset 'clinic': 500 rows, schema as certified" in str(verify(folder, {}))
     assert "imply epsilon 1 at delta 1e-9; declared is 1" in str(verify(folder, place.keys.trusted()))
+
+
+def test_supplied_columns_are_named(place, tmp_path):
+    sealed = place.model.sample(3, given={"age": [1, 2, 3], "ward": "east"})
+    said = str(verify(admit(sealed, place.account).write(tmp_path / "given"), {}))
+    assert "3 rows, 2 of the columns supplied, not drawn ('ward, age')" in said
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -270,6 +280,7 @@ def test_no_folder(tmp_path):
     assert check(tmp_path) == 1
     (tmp_path / "file").write_text("")
     assert check(tmp_path / "file") == 1
+    assert "it is a file" in str(verify(tmp_path / "file", {}))
 
 
 @pytest.mark.parametrize(
