@@ -8,8 +8,9 @@ value. `as_arrow` is the way in for pandas and NumPy columns.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dpsynth.errors import SourceError
 from dpsynth.text import UNREADABLE, bytes_text, canonical, cell_text, number_text
 
 READ, NULL, BAD = 0, 1, 2
@@ -33,53 +35,122 @@ _EPOCH = datetime(1970, 1, 1)
 _FIRST_SECOND, _LAST_SECOND = -62135596800, 253402300799
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
+_INT = np.dtype(np.int64)
+
+T = TypeVar("T")
 Numbers = tuple[NDArray[np.float64], NDArray[np.uint8]]
 Moments = tuple[NDArray[np.int64], NDArray[np.uint8]]
+
+
+def attempt(read: Callable[[], T]) -> T | None:
+    """What `read` gives, None if it raises.
+
+    Raises:
+        MemoryError: out of memory, said without any size: a library's own text has the number of rows.
+    """
+    try:
+        return read()
+    except MemoryError:
+        pass  # replaced below, outside this block, so that it is not attached
+    except Exception:
+        return None
+    raise MemoryError("out of memory while a table was read")
 
 
 def as_arrow(column: Any) -> pa.Array:
     """A pandas or Arrow column as one flat Arrow array: dictionaries, nested and unknown types resolved.
 
-    A column of Python objects becomes text, cell by cell. Whatever cannot be converted becomes cells that do
-    not read.
+    A column of Python objects becomes text, cell by cell. So does one that cannot be converted as a whole: a
+    cell that is beyond help then does not read, and its neighbours read as they do without it.
     """
-    if not isinstance(column, (pa.Array, pa.ChunkedArray, pd.Series)):
-        column = pd.Series(column)
-    try:
-        return _flat(column) if not isinstance(column, pd.Series) else _series_array(column)
-    except MemoryError:
-        raise
-    except Exception:
-        pass
-    return pa.array([UNREADABLE] * len(column), pa.string())
+    array = attempt(lambda: _whole(column))
+    if array is not None:
+        return array
+    if isinstance(column, pd.Series):
+        held = attempt(lambda: pa.chunked_array(pa.array(column))) if isinstance(column.dtype, pd.ArrowDtype) else None
+        column = column if held is None else held
+    return _must(lambda: pa.array([_cell(column, at) for at in range(len(column))], pa.string()))
+
+
+def piecewise(read: Callable[[pa.Array], NDArray[Any]], array: pa.Array, hopeless: NDArray[Any]) -> NDArray[Any]:
+    """`read` over the array, shape (rows,); where it raises, over ever smaller pieces of it, down to the cell.
+
+    Args:
+        read: one element for each cell, which depends on that cell alone.
+        array: a flat array, see `as_arrow`.
+        hopeless: what a cell gets that cannot be read even by itself, shape (1,).
+    """
+    found = attempt(lambda: read(array))
+    if found is not None:
+        return found
+    return _must(lambda: _pieces(read, array, hopeless))
+
+
+def _pieces(read: Callable[[pa.Array], NDArray[Any]], array: pa.Array, hopeless: NDArray[Any]) -> NDArray[Any]:
+    if pa.types.is_dictionary(array.type):
+        entries = (as_arrow(array.dictionary), pa.nulls(1))
+        positions = pc.fill_null(array.indices.cast(pa.int64()), len(array.dictionary))
+        parts = [piecewise(read, each, hopeless) for each in entries]
+        return np.take(np.concatenate(parts), _numpy(positions, _INT))
+    if len(array) <= 1:
+        return np.repeat(hopeless, len(array))
+    half = len(array) // 2
+    parts = [piecewise(read, each, hopeless) for each in (array.slice(0, half), array.slice(half))]
+    return np.concatenate(parts)
+
+
+def _must(read: Callable[[], T]) -> T:
+    """What `read` gives, where only a library that does not work at all could keep it from that."""
+    found = attempt(read)
+    if found is None:  # never blank a column: that would let one cell decide about the others
+        raise SourceError("a column could not be read: pandas, NumPy or Arrow failed on every way to it")
+    return found
+
+
+def _whole(column: Any) -> pa.Array:
+    if isinstance(column, (pa.Array, pa.ChunkedArray)):
+        return _flat(column)
+    return _series_array(column if isinstance(column, pd.Series) else pd.Series(column))
+
+
+def _cell(column: Any, at: int) -> str | None:
+    """The text of one cell, looked at without its neighbours."""
+    if isinstance(column, (pa.Array, pa.ChunkedArray)):
+        found = attempt(lambda: texts(_alone(column, at)))
+        return UNREADABLE if found is None else found[0][found[1][0]]
+    held = attempt(lambda: (column.iloc[at] if isinstance(column, pd.Series) else column[at],))
+    return UNREADABLE if held is None else cell_text(held[0])
+
+
+def _alone(column: Any, at: int) -> pa.Array:
+    """One cell as an array, without the rest of its dictionary."""
+    cell = column.slice(at, 1)
+    cell = _flat(next(chunk for chunk in cell.chunks if len(chunk)) if isinstance(cell, pa.ChunkedArray) else cell)
+    if not pa.types.is_dictionary(cell.type):
+        return cell
+    index = cell.indices[0].as_py()
+    return pa.nulls(1) if index is None else _alone(cell.dictionary, index)
 
 
 def _series_array(series: pd.Series[Any]) -> pa.Array:
     if isinstance(series.dtype, pd.CategoricalDtype):
-        categories = _series_array(series.cat.categories.to_series())
+        index = series.cat.categories  # as it is stored: nothing may be inferred from all categories together
+        categories = as_arrow(pd.Series(index.array, dtype=index.dtype))
         codes = series.cat.codes.to_numpy()
         return categories.take(pa.array(codes, pa.int64(), mask=codes < 0))
     if series.dtype == object or isinstance(series.dtype, pd.PeriodDtype):
         return _object_array(series)
-    try:
-        return _flat(pa.array(series))
-    except MemoryError:
-        raise
-    except Exception:
-        pass
-    return _object_array(series)
+    array = attempt(lambda: _flat(pa.array(series)))
+    return _object_array(series) if array is None else array
 
 
 def _object_array(series: pd.Series[Any]) -> pa.Array:
     cells: Any = series.to_numpy(dtype=object)
-    try:
-        if pd.api.types.infer_dtype(cells, skipna=True) == "string":
-            return pa.array(cells, pa.string(), from_pandas=True)
-    except MemoryError:
-        raise
-    except Exception:
-        pass
-    return pa.array([cell_text(cell) for cell in cells], pa.string())
+    if attempt(lambda: pd.api.types.infer_dtype(cells, skipna=True)) == "string":
+        array = attempt(lambda: _flat(pa.array(cells, pa.string(), from_pandas=True)))
+        if array is not None:
+            return array
+    return _flat(pa.array([cell_text(cell) for cell in cells], pa.string()))
 
 
 def _flat(column: Any) -> pa.Array:
@@ -133,20 +204,24 @@ def distinct(array: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
         array = pc.dictionary_encode(array, null_encoding="mask")
     positions = pc.fill_null(array.indices.cast(pa.int64()), len(array.dictionary))
     cells = _flat(array.dictionary)
-    return pa.concat_arrays([cells, pa.nulls(1, cells.type)]), _numpy(positions, np.dtype(np.int64))
+    return pa.concat_arrays([cells, pa.nulls(1, cells.type)]), _numpy(positions, _INT)
 
 
-def texts(array: pa.Array) -> tuple[list[str | None], NDArray[np.int64]]:
-    """The canonical texts of the distinct cells (None: null) and each row's position among them.
+def texts(array: pa.Array, fold: Callable[[str], str | None] = canonical) -> tuple[list[str | None], NDArray[np.int64]]:
+    """The texts of the distinct cells (None: null) and each row's position among them.
 
     Texts that start with `UNREADABLE` are cells without text.
+
+    Args:
+        array: a flat array, see `as_arrow`.
+        fold: which texts are one; `unit_text` for privacy units.
     """
     array = _plain(array)
     cells, positions = distinct(array)
     if pa.types.is_dictionary(cells.type):  # a dictionary of dictionaries
-        inner, at = texts(cells)
+        inner, at = texts(cells, fold)
         return [inner[i] for i in at], positions
-    return _texts(cells), positions
+    return [None if text is None else fold(text) for text in _texts(cells)], positions
 
 
 def _plain(array: pa.Array) -> pa.Array:
@@ -162,10 +237,16 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _short_floats(array: pa.Array) -> pa.Array:
-    """Single and half precision as the shortest decimal text that means them (0.1, not 0.10000000149)."""
+    """Single and half precision as the shortest decimal text that means them (0.1, not 0.10000000149).
+
+    Whole numbers stay exact.
+    """
     nulls = _numpy(array.is_null(), np.dtype(bool))
-    cells = array.to_numpy(zero_copy_only=False).astype(f"f{array.type.bit_width // 8}").astype(str)
-    return pa.array(cells.astype(object), pa.string(), mask=nulls | (cells == "nan")).cast(pa.large_binary())
+    cells = array.to_numpy(zero_copy_only=False).astype(f"f{array.type.bit_width // 8}")
+    shortest = cells.astype(str).astype(object)
+    whole = np.isfinite(cells) & (np.trunc(cells) == cells)
+    shortest[whole] = cells[whole].astype(np.float64).astype(str).astype(object)
+    return pa.array(shortest, pa.string(), mask=nulls | np.isnan(cells)).cast(pa.large_binary())
 
 
 def _texts(cells: pa.Array) -> list[str | None]:
@@ -174,7 +255,7 @@ def _texts(cells: pa.Array) -> list[str | None]:
         cells = _plain(cells)
     kind = cells.type
     if _is_text(kind):
-        return [None if raw is None else canonical(bytes_text(raw)) for raw in cells.to_pylist()]
+        return [None if raw is None else bytes_text(raw) for raw in cells.to_pylist()]
     if pa.types.is_null(kind):
         return [None] * len(cells)
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
@@ -291,4 +372,4 @@ def _numpy(array: pa.Array, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.asarray(array.to_numpy(zero_copy_only=False)).astype(dtype, copy=False)
 
 
-__all__ = ["BAD", "NULL", "READ", "as_arrow", "distinct", "moments", "numbers", "texts"]
+__all__ = ["BAD", "NULL", "READ", "as_arrow", "attempt", "distinct", "moments", "numbers", "piecewise", "texts"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -64,6 +64,7 @@ class Listed:
     def decode(self, codes: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
         """The declared values, in the narrowest of boolean, Int64, Float64 and string that holds them all."""
         kinds = {type(value) for value in self._values}
+        dtype: Any
         if kinds == {bool}:
             dtype = "boolean"
         elif kinds == {int}:
@@ -73,7 +74,8 @@ class Listed:
         else:
             dtype = "string"
         values = self.labels() if dtype == "string" else list(self._values)
-        return pd.array([*values, pd.NA], dtype=dtype).take(codes)
+        held: Any = pd.array([*values, pd.NA], dtype=dtype)
+        return cast(ExtensionArray, held.take(codes))
 
     def labels(self) -> list[str]:
         """The values as text."""

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from dpsynth.cells import as_arrow, texts
+from dpsynth.cells import as_arrow, piecewise, texts
 from dpsynth.codec import codec
 from dpsynth.columns import ColumnBase
 from dpsynth.domain import Codes, Domain
 from dpsynth.errors import SourceError
 from dpsynth.schema import Schema
-from dpsynth.text import UNREADABLE
+from dpsynth.text import unit_text
 
 OUTSIDE_LABEL = "(outside the codebook)"
 MISSING_LABEL = "missing"
@@ -74,18 +75,15 @@ class Encoder:
             name: a column of the schema.
             cells: its cells, as a pandas Series, an Arrow array or anything a Series can be made of.
         """
-        column = self._columns[name]
-        array = as_arrow(cells)
-        try:
-            codes, nulls = self._codecs[name].encode(array)
-        except MemoryError:
-            raise
-        except Exception:  # no library may stop a run, or speak, because of a value
-            codes, nulls = np.full(len(array), -1, dtype=np.int64), np.zeros(len(array), dtype=bool)
-        if column.missing:
-            codes[nulls] = column.cells
-        codes[codes < 0] = column.outside_code
-        return codes.astype(code_dtype(column.size))
+        column, read = self._columns[name], self._codecs[name].encode
+
+        def coded(array: pa.Array) -> NDArray[Any]:
+            codes, nulls = read(array)
+            codes[nulls] = column.cells if column.missing else -1
+            return np.where(codes < 0, column.outside_code, codes).astype(code_dtype(column.size))
+
+        outside = np.array([column.outside_code], dtype=code_dtype(column.size))
+        return piecewise(coded, as_arrow(cells), outside)
 
     def decode(self, codes: Codes, rng: np.random.Generator) -> pd.DataFrame:
         """A table of values for encoded rows; missing and out-of-domain codes become nulls.
@@ -130,21 +128,21 @@ def code_dtype(size: int) -> np.dtype[Any]:
 def unit_tokens(cells: Any) -> list[bytes | None]:
     """The privacy unit of each row as canonical bytes; None where there is none.
 
-    Spellings of one unit merge: ``5``, ``5.0``, ``"5"`` and ``" 5 "`` are the same. Nulls, empty text and
-    objects without text name no unit. Bytes that are not UTF-8 still tell units apart.
+    Spellings of one unit merge: ``5``, ``05``, ``5.0``, ``"5"`` and ``" 5 "`` are the same, and so are ``Ann`` and
+    ``ANN``; see `dpsynth.text.unit_text`. Nulls, blank text and objects without text name no unit. Bytes that
+    are not UTF-8 still tell units apart.
 
     Args:
         cells: the unit column, as a pandas Series, an Arrow array or anything a Series can be made of.
     """
-    array = as_arrow(cells)
-    try:
-        inner, positions = texts(array)
-    except MemoryError:
-        raise
-    except Exception:
-        return [None] * len(array)
-    tokens = [None if text is None or text == UNREADABLE else text.encode("utf-8") for text in inner]
-    return [tokens[at] for at in positions.tolist()]
+
+    def named(array: pa.Array) -> NDArray[Any]:
+        inner, positions = texts(array, unit_text)
+        tokens = np.empty(len(inner), dtype=object)
+        tokens[:] = [None if text is None else text.encode("utf-8") for text in inner]
+        return tokens[positions]
+
+    return list(piecewise(named, as_arrow(cells), np.array([None])))
 
 
 def _list(names: list[str]) -> str:

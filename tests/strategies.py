@@ -153,8 +153,16 @@ _ODD: list[object] = [
     *(datetime(2020, 1, 1, 5, tzinfo=UTC), pd.Timestamp("2020-01-01", tz="Europe/Paris"), pd.Timestamp.max),
     *("2020-01-01", "20200101", "2020-01-01T10:00:00.5+02:00", "2020-02-30", "0000-01-01", "NaT", "nan"),
     *(pd.Period("2020-01", "M"), pd.Interval(0, 1), Hostile(), HostileText("F"), HostileInt(1)),
+    *(" M\udcfcller", "M\udcfcller", b" M\xfcller", "M\u00fcller", "\ufeffF", "F\u200b", "\uff11", "\x00F", "F\x00"),
+    *("07", "+7.0", "7e0", 7, "1.50", Decimal("1.50"), "1e999999999", Decimal("1E+23"), 10**23, 1e23, 2**53 + 1),
+    *(pd.Timestamp("2020-01-01 10:00:00.25"), pd.Timestamp("2020-01-01 10:00:00.75"), "2020-01-01T10:00:00"),
+    *(0.1, float(np.float32(0.1)), np.float32(2**24 + 2), float(2**24 + 2), "i\u0307", "\u0130", "\ufdfa"),
     *("F", " F ", "1", "1.0", "1.", "01", 1, 1.0, 1.5, "1.5", "true", "TRUE", "e\u0301", "\u00e9", 20200101),
 ]
+
+
+SURROGATES = st.text(st.characters(categories=("Cs", "Ll", "Nd")), max_size=4) | st.sampled_from(["F", "1", "\udcff"])
+"""Text that may have no UTF-8."""
 
 
 class Cell:
@@ -172,6 +180,7 @@ CELLS = st.one_of(
     st.integers(0, len(_ODD) - 1).map(lambda i: Cell(_ODD[i], f"odd cell {i}")),
     st.one_of(
         st.text(max_size=5),
+        st.text(st.characters(categories=("Cs", "Cf", "Cc", "Nd", "Zs", "Ll")), max_size=5),
         st.binary(max_size=4),
         st.integers(),
         st.floats(),

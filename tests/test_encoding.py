@@ -329,7 +329,7 @@ def test_text_that_is_not_utf_8_in_arrow_columns(bare):
     assert bare(encoder, "a", held).tolist() == [0, 1, 1]
     assert bare(encoder, "b", held).tolist() == [10, 10, 10]
     first, second, third = unit_tokens(held)
-    assert (first, third) == (b"F", None)
+    assert (first, third) == (b"f", None)
     assert second is not None
 
 
@@ -357,6 +357,100 @@ def test_a_library_error_becomes_out_of_domain_cells(monkeypatch):
     assert unit_tokens(pd.Series(["F"])) == [None]
 
 
+BOMBED = ["F", "bomb", None, "M", "bomb", "F"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        series(BOMBED),
+        pd.Series(BOMBED, dtype="category"),
+        pa.array(BOMBED),
+        pa.array(BOMBED).dictionary_encode(),
+        pa.chunked_array([BOMBED[:2], BOMBED[2:]]),
+        pa.DictionaryArray.from_arrays(
+            pa.array([0, 1, None, 2, 1, 0]), pa.array(["F", "bomb", "M"]).dictionary_encode()
+        ),
+    ],
+    ids=["objects", "category", "arrow", "dictionary", "chunked", "nested"],
+)
+def test_a_library_error_costs_the_cell_that_caused_it_alone(monkeypatch, held):
+    def explode(raw: bytes) -> str:
+        if raw == b"bomb":
+            raise RuntimeError("bomb is a cell")
+        return raw.decode()
+
+    monkeypatch.setattr(cells_module, "bytes_text", explode)
+    assert encoded("{type: categorical, values: [F, M], missing: true}", held) == [0, 3, 2, 1, 3, 0]
+    assert unit_tokens(held) == [b"f", None, None, b"m", None, b"f"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        series(["F", 1, None, 2.5, b"1", "\udcff", date(2020, 1, 2), np.float32(0.1)]),
+        pd.Series(["F", "1", None, "F"], dtype="category"),
+        pd.Series(pd.Categorical.from_codes([0, 1, -1], pd.Index(["F", "\udcff"], dtype=object))),
+        pd.Series([0.1, None, 7], dtype="float32"),
+        pd.Series([0.1, None, 7], dtype=pd.ArrowDtype(pa.float32())),
+        pd.Series([1, None, 2**62], dtype="Int64"),
+        pd.Series(pd.to_datetime(["2020-01-02 10:00:00.25", None])),
+        pd.Series(pd.to_datetime(["2020-01-02 10:00", None])).dt.tz_localize("Europe/Paris"),
+        pd.array([True, None], dtype="boolean"),
+        pa.array([0.1, None, 7], pa.float32()),
+        pa.array([b"F", b"\xff", None]).dictionary_encode(),
+        pa.chunked_array([["F"], [], [None, "1"]], pa.string()),
+        pa.array([Decimal("0.10"), None]),
+        pa.array([[1], None]),
+        ["F", "\udcff", None],
+    ],
+    ids=lambda held: str(getattr(held, "dtype", getattr(held, "type", "list"))),
+)
+def test_cells_read_one_by_one_read_the_same(monkeypatch, held):
+    schema = Schema.loads(
+        """
+        columns:
+          a: {type: categorical, values: [F, 1, 0.1, 2020-01-02], missing: true}
+          b: {type: float, min: 0, max: 9, missing: true}
+          c: {type: date, min: 2020-01-01, max: 2020-02-01, missing: true}
+          d: {type: boolean, missing: true}
+        """
+    )
+
+    def read():
+        return [Encoder(schema).encode_column(name, held).tolist() for name in schema.names], unit_tokens(held)
+
+    expected = read()
+    real, whole = cells_module._flat, cells_module._whole
+    monkeypatch.setattr(cells_module, "_whole", lambda column: 1 / 0 if column is held else whole(column))
+    assert read() == expected
+    monkeypatch.setattr(cells_module, "_flat", lambda column: 1 / 0 if len(column) > 1 else real(column))
+    assert read() == expected
+
+
+def test_out_of_memory_is_said_without_a_size(monkeypatch):
+    def exhausted(*_: object) -> None:
+        raise MemoryError("Unable to allocate 941 KiB for an array with shape (123457,)")
+
+    encoder = Encoder(Schema.loads("columns: {a: {type: categorical, values: [F]}}"))
+    for place in ("distinct", "_series_array"):
+        with monkeypatch.context() as patch:
+            patch.setattr(cells_module, place, exhausted)
+            for act in (lambda: encoder.encode_column("a", pd.Series(["F"])), lambda: unit_tokens(pd.Series(["F"]))):
+                with pytest.raises(MemoryError) as caught:
+                    act()
+                assert caught.value.args == ("out of memory while a table was read",)
+                assert caught.value.__context__ is None
+                assert caught.value.__cause__ is None
+
+
+def test_a_category_without_utf_8_costs_itself_alone():
+    index = pd.Index(["x", "y", "y\udce9", b"\xff"], dtype=object)
+    held = pd.Series(pd.Categorical.from_codes([0, 1, 2, 0, -1, 3], index))
+    assert encoded("{type: categorical, values: [x, y], missing: true}", held) == [0, 1, 3, 0, 2, 3]
+    assert unit_tokens(held) == [b"x", b"y", "yé".encode(), b"x", None, "ÿ".encode()]
+
+
 # Units
 
 
@@ -367,7 +461,6 @@ def test_units_merge_their_spellings():
     assert unit_tokens(pa.array([1.0, float("nan"), 1e16])) == [b"1", None, b"10000000000000000"]
     assert unit_tokens(objects("1e+16", 10**16, 1e16)) == [b"10000000000000000"] * 3
     assert unit_tokens(pa.array([np.inf, -np.inf])) == unit_tokens(objects(np.inf, "-inf")) == [b"inf", b"-inf"]
-    assert unit_tokens(objects("05", "5", "a", "A")) == [b"05", b"5", b"a", b"A"]
     assert unit_tokens(objects(None, np.nan, "", " ", pd.NaT, pd.NA, [1], object())) == [None] * 8
     assert unit_tokens(pd.Series([], dtype=object)) == []
     odd = unit_tokens(objects(b"\xff", b"\xfe", b"\xff", "\udcff"))
@@ -376,6 +469,133 @@ def test_units_merge_their_spellings():
     uuid = UUID(int=7)
     stored = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([uuid.bytes], pa.binary(16)))
     assert unit_tokens(stored) == unit_tokens(objects(uuid)) == unit_tokens(objects(str(uuid)))
+
+
+MERGED = {
+    "7": [
+        "7",
+        "07",
+        "+7",
+        "7e0",
+        "7.0",
+        7,
+        7.0,
+        Decimal("7"),
+        b"7",
+        "0.7e1",
+        "70E-1",
+        "\uff17",
+        "٧",
+        " 7 ",
+        np.float32(7),
+    ],
+    "1.5": ["1.50", 1.5, "1.5", Decimal("1.50"), "+01.5", "15e-1", np.float32(1.5), "1.50000000000000000000000001"],
+    "100000": ["1e5", 100000, 1e5, "1E5", "1e+5", "100000.00", Decimal("1E+5")],
+    "123456789012345678901234567890": [123456789012345678901234567890, Decimal("123456789012345678901234567890")],
+    str(int(1e23)): [10**23, Decimal("1E+23"), 1e23, "1e23", "1e+23", int(1e23), float(10**23)],
+    str(2**60): [2**60, float(2**60), repr(float(2**60)), str(2**60)],
+    str(2**24 + 2): [2**24 + 2, np.float32(2**24 + 2), float(2**24 + 2)],
+    "123456792": [np.float32(123456789), 123456792],
+    "0.1": ["0.1", 0.1, np.float32(0.1), float(np.float32(0.1)), Decimal("0.10")],
+    "0": [0, -0.0, "-0", "0e99", "0.00", False, "FALSE"],
+    "1": [1, True, "true", "True", np.True_],
+    "müller": [
+        "Müller",
+        " Müller",
+        "MÜLLER",
+        "Mu\u0308ller",
+        b"M\xfcller",
+        b" M\xfcller",
+        "M\udcfcller ",
+        "Mü\u200bller",
+    ],
+    "ann lee": ["Ann Lee", "ann  lee", "ANN\u00a0LEE", "\ufeffAnn\tLee", "Ann Lee\x00", "Ａｎｎ Lee"],
+    "strasse": ["Straße", "STRASSE", "strasse"],
+    "20200101": [date(2020, 1, 1), datetime(2020, 1, 1), "2020-01-01", "2020-01-01 00:00:00", "20200101", 20200101],
+    "2020-01-01 10:00:00": [
+        *("2020-01-01T10:00:00", "2020-01-01 10:00", "2020-01-01 10:00:00.25", "20200101T100000Z"),
+        *(pd.Timestamp("2020-01-01 10:00:00.25"), datetime(2020, 1, 1, 10, 0, 0, 750000), "2020-01-01t10:00:00,75"),
+        *(np.datetime64("2020-01-01T10:00"), pd.Timestamp("2020-01-01 10:00", tz="Europe/Paris")),
+    ],
+    "inf": [np.inf, "inf", "Infinity", "+inf", Decimal("Infinity"), np.float32("inf")],
+}
+
+
+@pytest.mark.parametrize("token", MERGED)
+def test_a_unit_is_never_split_by_how_it_is_written(token):
+    assert set(unit_tokens(series(MERGED[token]))) == {token.encode()}
+    assert {unit_tokens(series([cell]))[0] for cell in MERGED[token]} == {token.encode()}
+    texts = pa.array([cell for cell in MERGED[token] if isinstance(cell, bytes)], pa.binary())
+    assert set(unit_tokens(texts)) <= {token.encode()}
+
+
+def test_units_that_differ_stay_apart():
+    apart = [2**53, 2**53 + 1, 10**400, 10**400 + 1, -5, 5, "1.5", "1.6", 0.5, 0.25, "12345678.01", "12345678.02"]
+    apart += [
+        "a",
+        "b",
+        "a b",
+        "ab",
+        "12345678-01",
+        "12345678-02",
+        "20200101-01",
+        "20200101 01",
+        "ä",
+        "a"[:0] + "é",
+        "1_0",
+    ]
+    apart += ["12e4567", "13e4567", "0x10", "1,5", "nan", "e5", ".", "+", "-", "2020-01-02", "2020-01-01 10:00:01"]
+    apart += ["2020-13-45", "1e999999999", "1e999999998", "1e-999999999"]
+    tokens = unit_tokens(series(apart))
+    assert None not in tokens
+    assert len(set(tokens)) == len(apart)
+
+
+def test_hostile_units_cost_little():
+    hostile = ["1e999999999", "1" * 10**6, "1e" + "9" * 10**6, "0." + "0" * 10**6 + "1", "1." + "3" * 10**6, 10**5000]
+    hostile += [
+        "-" + "9" * 10**6 + ".5",
+        Decimal("1E+999999"),
+        "9" * 400,
+        "1e400",
+        "1e-330",
+        "9" * 309,
+        1.7e308,
+        5e-324,
+    ]
+    start = time.process_time()
+    tokens = unit_tokens(series(hostile))
+    assert time.process_time() - start < 5
+    assert None not in tokens
+    assert max(len(token) for token in tokens) < 10**6 + 20
+    assert unit_tokens(objects(1.7e308, 5e-324)) == unit_tokens(pa.array([1.7e308, 5e-324]))
+
+
+TYPED_UNITS = [
+    pd.Series([pd.Timestamp(f"2020-01-01 08:00:00{fraction}") for fraction in (".25", ".75", "")]),
+    pd.Series([datetime(2020, 1, 1, 8, 0, 0, 250000), datetime(2020, 1, 1)], dtype="datetime64[us]"),
+    pd.Series(np.array([0, 2**40, -(2**40)], dtype="datetime64[s]")),
+    pd.Series([0.1, 0.7, 1e-9, 3.4e38, 123456789, 0.5, np.inf], dtype="float32"),
+    pd.Series([0.1, 1e23, 5e-324, 2.0**70, -0.0, 1e16, np.nan]),
+    pd.Series([1, 2**62, -5]),
+    pd.Series([True, False]),
+    pd.Series(["a", "B", "07"]),
+    pd.Series([1, None, 2**60], dtype="Int64"),
+    pd.Series(["2020-01-01 10:00:00.5", "2020-01-01T10:00:00.75Z"]),
+]
+
+
+@pytest.mark.parametrize("held", TYPED_UNITS, ids=lambda s: str(s.dtype))
+@pytest.mark.parametrize("odd", ["?", "\udcff", None])
+def test_a_unit_that_changes_how_the_column_is_stored_changes_no_other_unit(held, odd):
+    """As when records become a frame: one odd cell makes it a column of objects."""
+    assert unit_tokens(series([*held.astype(object), odd]))[:-1] == unit_tokens(held)
+
+
+@given(CELLS)
+def test_units_are_folded_once(cell):
+    for token in unit_tokens(series([cell])):
+        assert token is None or unit_tokens(series([token.decode()])) == [token]
 
 
 @given(st.text())

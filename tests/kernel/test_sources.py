@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import os
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from dpsynth.errors import SourceError
 from dpsynth.kernel.sources import Source, check_structure, open_source
 from dpsynth.kernel.sources import csv as csv_module
 from dpsynth.schema import Schema
-from tests.strategies import CELLS, codes, schemas, series
+from tests.strategies import CELLS, SURROGATES, codes, schemas, series
 
 SCHEMA = Schema.loads(
     """
@@ -45,7 +47,7 @@ def table(rows: int = 300) -> pd.DataFrame:
     frame = Encoder(SCHEMA).decode(codes(SCHEMA, rows, 1), rng)
     frame.insert(2, "who", rng.integers(0, 50, rows).astype(float))
     frame.loc[frame.index % 9 == 0, "who"] = np.nan
-    frame["notes"] = 'a "quoted", long\nnote'
+    frame["notes"] = 'a "quoted", long note'
     return frame
 
 
@@ -189,41 +191,89 @@ def test_pandas_storage_types():
     assert units == [b"1", None, b"2"]
 
 
-def test_broken_csv_rows_never_stop_the_reader(tmp_path):
+BROKEN = (
+    b"sex,age,who\n"
+    b"\x00,\xff\xfe,\xff\n"
+    b"F\n"
+    b"M,3,b,surplus\n"
+    b"\n"
+    b'"F",4,"b"\r\n'
+    b'"F",4,"b\n'
+    b'"F\n'
+    b'M"x,"5"6,c\r\n'
+    b",,\n"
+    b'"F,",7,""\n'
+    b"M,8,d"
+)
+
+
+def test_broken_csv_lines_harm_themselves_alone(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_bytes(
-        b"sex,age,who\n"
-        b"\x00,\xff\xfe,\xff\n"
-        b"F\n"
-        b"M,3,b,surplus,more\n"
-        b"\n"
-        b'"F",4,"b\n"\n'
-        b'M"x,"5"6,c\r\n'
-        b",,\n"
-        b'F,7,"never closed\n'
-        b"M,8,d\n"
-    )
+    path.write_bytes(BROKEN)
     schema = Schema(columns=(SCHEMA.columns[0], SCHEMA.columns[1]), unit="who")
-    found, units = read(open_source(path), schema, 4)
-    assert found["sex"] == [3, 0, 1, 0, 3, 2, 0]
-    assert found["age"] == [17, 16, 0, 0, 8, 16, 1]
-    assert units[1:6] == [None, b"b", b"b", b"c", None]
-    assert units[0] is not None
+    for size in (4, 100):
+        found, units = read(open_source(path), schema, size)
+        assert found["sex"] == [3, 2, 2, 0, 2, 2, 3, 2, 3, 1]
+        assert found["age"] == [17, 16, 16, 0, 16, 16, 8, 16, 1, 1]
+        assert units == ["ÿ".encode(), None, None, b"b", None, None, b"c", None, None, b"d"]
 
 
 def test_a_carriage_return_in_a_cell_begins_no_row(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_bytes(b'sex,who\r\nF\rM,a\r\n"F\r\nM","b\rc"\r\nM,d\r\n')
+    path.write_bytes(b'sex,who\r\nF\rM,a\r\n"F","b\rc"\r\nM,d\r\n\r\n')
     found, units = read(open_source(path), Schema(columns=SCHEMA.columns[:1], unit="who"), 10)
-    assert found["sex"] == [3, 3, 1]
+    assert found["sex"] == [3, 0, 1]
     assert units == [b"a", b"b c", b"d"]
 
 
-def test_a_quote_left_open_costs_a_bounded_stretch(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text('age\n"' + "5\n" * 200_000, encoding="utf-8")
-    found, _ = read(open_source(path), Schema(columns=(SCHEMA.columns[1],)), 65_536)
-    assert 120_000 < len(found["age"]) < 200_000
+@pytest.mark.parametrize("limit", [csv.field_size_limit(), 2**31 - 1, 10])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_quote_left_open_or_a_giant_line_takes_no_other_row_along(tmp_path, limit, packed):
+    """Whatever limit another library has set for the whole process."""
+    damage = [b'"X,1', b'X,"', b'X,"1', b'"X",1"', b"X", b'"' + b"a" * 3_000_000, b"X," + b"1" * 200_000, b"X,1,2"]
+    damage += [b'"X,' + b"1" * 140_000 + b'"', b"a," * 2_000_000, b"X," * 500_000]
+    good = [b"u%d,1" % i for i in range(9_000)]
+    lines = [b"who,age", *good]
+    for i, each in enumerate(damage):
+        lines.insert(1 + i * 700, each)
+    path = tmp_path / ("t.csv.gz" if packed else "t.csv")
+    with gzip.open(path, "wb") if packed else path.open("wb") as file:
+        file.write(b"\n".join(lines))
+    before = csv.field_size_limit(limit)
+    try:
+        found, units = read(open_source(path), Schema(columns=(SCHEMA.columns[1],), unit="who"), 65_536)
+    finally:
+        csv.field_size_limit(before)
+    assert [unit for unit in units if unit not in (None, b"x")] == [b"u%d" % i for i in range(9_000)]
+    assert units.count(b"x") == 1  # of `"X",1"`, a row like any other
+    assert found["age"].count(17) == 1
+    assert found["age"].count(16) == len(damage) - 1
+    assert len(units) == len(good) + len(damage)
+
+
+_TORN = [b'"', b',"', b'",', b'"\r', b'a,"b""', b"\r", b" ", b"\xef\xbb\xbfF,1,a", b"\0", *BROKEN.split(b"\n")]
+_PIECES = [b'"', b",", b"F", b"1", b"\r", b"\xc3", b"\xa9", b" ", b"'", b"\\"]
+LINES = st.one_of(
+    st.sampled_from(_TORN),
+    st.lists(st.sampled_from(_PIECES), max_size=9).map(b"".join),
+    st.binary(max_size=9).map(lambda line: line.replace(b"\n", b"")),
+)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
+@given(st.lists(LINES, max_size=6), st.integers(0, 6), LINES, st.sampled_from([b"\n", b"\r\n"]))
+def test_a_line_more_changes_no_other_row(tmp_path_factory, lines, at, line, ending):
+    schema = Schema(columns=(SCHEMA.columns[0], SCHEMA.columns[1]), unit="who")
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+
+    def rows(body):
+        path.write_bytes(ending.join([b"sex,age,who", *body]) + ending)
+        found, units = read(open_source(path), schema, 3)
+        return list(zip(found["sex"], found["age"], units, strict=True))
+
+    parts = [rows(lines[:at]), rows([line]), rows(lines[at:])]
+    assert rows([*lines[:at], line, *lines[at:]]) == [row for part in parts for row in part]
+    assert len(parts[1]) <= 1
 
 
 def test_types_do_not_vary_by_batch(tmp_path):
@@ -242,6 +292,149 @@ def test_a_source_is_a_source_and_can_be_read_again():
     assert "2020" not in repr(source)
 
 
+# One row more changes no other row
+
+EVERY = Schema.loads(
+    """
+    unit: who
+    columns:
+      cat: {type: categorical, values: [F, '1', 0.1, true, 2020-01-01], missing: true}
+      boo: {type: boolean}
+      int: {type: integer, min: 0, max: 100}
+      flo: {type: float, min: 0, max: 1, bins: [0, 0.1, 0.7, 1]}
+      day: {type: date, min: 2020-01-01, max: 2021-01-01, missing: true}
+      mom: {type: datetime, min: 2020-01-01, max: 2020-01-02, bins: 48}
+      cod: {type: coded, cardinality: 10, missing: true}
+    """
+)
+
+
+def _frame(column: Callable[[list], object]) -> Callable[[list], pd.DataFrame]:
+    return lambda cells: pd.DataFrame({name: column(cells) for name in (*EVERY.names, "who")})
+
+
+def _arrow(column: Callable[[list], pa.Array]) -> Callable[[list], pa.Table]:
+    return lambda cells: pa.table({name: column(cells) for name in (*EVERY.names, "who")})
+
+
+def _categories(cells: list) -> pd.Series:
+    found = list(dict.fromkeys(cell for cell in cells if cell is not None))
+    where = {cell: at for at, cell in enumerate(found)}
+    marks = [-1 if cell is None else where[cell] for cell in cells]
+    return pd.Series(pd.Categorical.from_codes(marks, pd.Index(found, dtype=object)))
+
+
+def _raw_strings(cells: list) -> pa.Array:
+    return pa.array(cells, pa.binary()).view(pa.string())
+
+
+def _chunks(column: Callable[[list], pa.Array]) -> Callable[[list], pa.ChunkedArray]:
+    """Two cells a chunk; dictionaries then differ from chunk to chunk."""
+    return lambda cells: pa.chunked_array(
+        [column(cells[at : at + 2]) for at in range(0, len(cells), 2)], column([None]).type
+    )
+
+
+_BYTES = st.none() | st.binary(max_size=4) | st.sampled_from([b"F", b"1", b" M\xfcller", b"\xff", b"0.1"])
+_TEXT = st.none() | st.text(max_size=4) | st.sampled_from(["F", "1", "0.1", "true", "2020-01-01T10:00:00.5", "\ufeffF"])
+_DOUBLE = st.none() | st.floats(allow_nan=False) | st.sampled_from([0.1, 0.7, 1e23, 5e-324, 2.0**53])
+_SINGLE = st.none() | st.floats(width=32, allow_nan=False)
+_WHOLE = st.none() | st.integers(-(2**63), 2**63 - 1) | st.integers(-2, 12)
+_MOMENT = st.none() | st.datetimes() | st.datetimes(datetime(2020, 1, 1), datetime(2020, 1, 3))
+_NARROW = st.none() | st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1))
+_HASHED = st.none() | SURROGATES | _BYTES | st.integers() | st.datetimes()
+
+STORES: dict[str, tuple[st.SearchStrategy, Callable[[list], object]]] = {
+    "objects": (CELLS, _frame(series)),
+    "categories": (_HASHED, _frame(_categories)),
+    "surrogates": (st.none() | SURROGATES, _frame(lambda c: pd.Series(c, dtype=pd.StringDtype("python")))),
+    "strings": (_TEXT, _frame(lambda c: pd.Series(c, dtype="str"))),
+    "Int64": (_WHOLE, _frame(lambda c: pd.Series(c, dtype="Int64"))),
+    "Float64": (_DOUBLE, _frame(lambda c: pd.Series(c, dtype="Float64"))),
+    "float32": (_SINGLE, _frame(lambda c: pd.Series(c, dtype="float32"))),
+    "boolean": (st.none() | st.booleans(), _frame(lambda c: pd.Series(c, dtype="boolean"))),
+    "datetime64[ns]": (_NARROW, _frame(lambda c: pd.Series(c, dtype="datetime64[ns]"))),
+    "datetime64[s]": (_MOMENT, _frame(lambda c: pd.Series(c, dtype="datetime64[s]"))),
+    "datetime64[us, zone]": (_NARROW, _frame(lambda c: pd.Series(c, dtype="datetime64[us, Europe/Paris]"))),
+    "arrow-backed": (_TEXT, _frame(lambda c: pd.Series(c, dtype=pd.ArrowDtype(pa.string())))),
+    "arrow dictionary-backed": (
+        _TEXT,
+        _frame(
+            lambda c: pd.Series(
+                pa.array(c, pa.string()).dictionary_encode(),
+                dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())),
+            )
+        ),
+    ),
+    "arrow int": (_WHOLE, _arrow(lambda c: pa.array(c, pa.int64()))),
+    "arrow float": (_SINGLE, _arrow(lambda c: pa.array(c, pa.float32()))),
+    "arrow moment": (_MOMENT, _arrow(lambda c: pa.array(c, pa.timestamp("us", "America/New_York")))),
+    "arrow decimal": (
+        st.none() | st.decimals(-(10**9), 10**9, places=3),
+        _arrow(lambda c: pa.array(c, pa.decimal128(20, 3))),
+    ),
+    "arrow bytes": (_BYTES, _arrow(lambda c: pa.array(c, pa.binary()))),
+    "arrow strings without utf-8": (_BYTES, _arrow(_raw_strings)),
+    "arrow dictionary": (_BYTES, _arrow(lambda c: pa.array(c, pa.binary()).dictionary_encode())),
+    "arrow dictionary without utf-8": (_BYTES, _arrow(lambda c: _raw_strings(c).dictionary_encode())),
+    "arrow chunks": (_BYTES, _arrow(_chunks(_raw_strings))),
+    "arrow dictionary chunks": (_TEXT, _arrow(_chunks(lambda c: pa.array(c, pa.string()).dictionary_encode()))),
+}
+_FILED = [name for name in STORES if name.startswith("arrow ") and name != "arrow dictionary-backed"]
+
+
+def _check_one_row_more(data, store: tuple, keep: Callable[[object], object]) -> None:
+    cell, build = store
+    cells = data.draw(st.lists(cell, max_size=6))
+    at, odd, size = data.draw(st.integers(0, len(cells))), data.draw(cell), data.draw(st.integers(1, 8))
+
+    def rows(held: list) -> list[tuple]:
+        found, units = read(open_source(keep(build(held))), EVERY, size)
+        return list(zip(*found.values(), units, strict=True))
+
+    found = rows([*cells[:at], odd, *cells[at:]])
+    assert found[:at] + found[at + 1 :] == rows(cells)
+
+
+@pytest.mark.parametrize("store", STORES)
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_one_row_more_changes_no_other_row(store, data):
+    _check_one_row_more(data, STORES[store], lambda table: table)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+@pytest.mark.parametrize("store", _FILED)
+@settings(deadline=None, max_examples=8, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_one_row_more_changes_no_other_row_of_a_file(store, suffix, tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("file") / f"t.{suffix}"
+
+    def keep(table: pa.Table) -> Path:
+        if suffix == "parquet":
+            pq.write_table(table, path, row_group_size=2)
+        else:
+            pyarrow.feather.write_feather(table, str(path), chunksize=2)
+        return path
+
+    _check_one_row_more(data, STORES[store], keep)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_one_row_more_changes_no_other_row_of_a_csv(data, tmp_path_factory):
+    path = tmp_path_factory.mktemp("file") / "t.csv"
+
+    def keep(cells: list[bytes]) -> Path:
+        quoted = [b'"' + cell.replace(b'"', b'""') + b'"' for cell in cells]
+        rows = [b",".join([cell] * (len(EVERY.names) + 1)) for cell in quoted]
+        path.write_bytes(b"\n".join([",".join([*EVERY.names, "who"]).encode(), *rows]))
+        return path
+
+    cells = _BYTES.map(lambda cell: (cell or b"").replace(b"\n", b""))
+    _check_one_row_more(data, (cells, lambda held: held), keep)
+
+
 # Structure
 
 
@@ -255,36 +448,51 @@ def test_schema_columns_that_are_not_there():
         source = open_source(frame.drop(columns=lacking))
         with pytest.raises(SourceError, match=message):
             check_structure(source, SCHEMA)
-    with pytest.raises(SourceError, match="differs in case or spaces"):
-        check_structure(open_source(frame.rename(columns={"age": " Age"})), SCHEMA)
+    said = set()
+    for other in (" Age", "AGE", "x"):
+        with pytest.raises(SourceError, match="lacks column 'age'") as caught:
+            check_structure(open_source(frame.rename(columns={"age": other})), SCHEMA)
+        said.add(str(caught.value))
+    assert len(said) == 1
 
 
 def test_names_that_clash(tmp_path):
     twice = pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"])
-    with pytest.raises(SourceError, match=r"columns 1 and 3 have the same name, 'a'"):
+    with pytest.raises(SourceError, match="two columns of the table have the same name; rename"):
         open_source(twice)
-    with pytest.raises(SourceError, match="columns 1 and 3"):
+    with pytest.raises(SourceError, match="the same name"):
         open_source(pa.table([[1], [2], [3]], names=["a", "b", "a"]))
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "t.parquet")
-    with pytest.raises(SourceError, match="columns 1 and 2"):
+    with pytest.raises(SourceError, match="the same name"):
         open_source(tmp_path / "t.parquet")
-    with pytest.raises(SourceError, match="columns 1 and 2 have the same name, '1'"):
+    with pytest.raises(SourceError, match="the same name"):
         open_source(pd.DataFrame([[1, 2]], columns=[1, "1"]))
     with pytest.raises(SourceError, match="column 1 is not text but tuple"):
         open_source(pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])))
     assert open_source(pd.DataFrame([[1, 2]])).columns == ("0", "1")
 
 
-def test_a_csv_without_a_header_is_not_quoted(tmp_path):
+def test_what_is_said_of_a_csv_without_a_header_does_not_depend_on_its_cells(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_text("secret1,secret2,secret1\n", encoding="utf-8")
-    with pytest.raises(SourceError, match="columns 1 and 3 have the same name") as caught:
-        open_source(path)
-    assert "secret" not in str(caught.value)
-    path.write_text("secret1,secret2\n", encoding="utf-8")
-    with pytest.raises(SourceError, match="lacks") as caught:
-        check_structure(open_source(path), SCHEMA)
-    assert "secret" not in str(caught.value)
+    said = set()
+    for first in ("s1,s2,s1", "s1,s2", "s1", " AGE ,Sex", ",,", '"s1', "x" * 2_000_000, "\udcff,\udcff"):
+        path.write_bytes((first + "\n1,2,3\n").encode("utf-8", "surrogateescape"))
+        with pytest.raises(SourceError) as caught:
+            check_structure(open_source(path), SCHEMA)
+        assert caught.value.__context__ is None
+        said.add(str(caught.value))
+    assert len(said) == 1
+    assert "s1" not in said.pop()
+
+
+def test_a_csv_that_names_a_column_twice(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sex,age,sex,other,other\nF,1,M,1,2\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="lacks column 'sex', which the schema declares, or has more than one"):
+        check_structure(open_source(path), Schema(columns=SCHEMA.columns[:2]))
+    alone = Schema(columns=SCHEMA.columns[1:2])
+    check_structure(open_source(path), alone)
+    assert read(open_source(path), alone, 9)[0] == {"age": [0]}
 
 
 @pytest.mark.parametrize(

@@ -42,46 +42,40 @@ class Source(ABC):
 
 
 def check_structure(source: Source, schema: Schema) -> None:
-    """The source has the unit column and every column the schema declares.
+    """The source has the unit column and every column the schema declares, each once.
 
     Raises:
-        SourceError: it has not; the message names the schema's columns, never the source's.
+        SourceError: it has not. The message names the schema's columns, never the source's, and does not hint at
+            what the source has instead: the first line of a file without a header holds cells.
     """
     present = set(source.columns)
-    folded = {name.strip().casefold() for name in present}
     wanted = [*([schema.unit] if schema.unit is not None else []), *schema.names]
     lacking = [name for name in wanted if name not in present]
     if not lacking:
         return
     what = "the unit column" if lacking == [schema.unit] else "column" if len(lacking) == 1 else "columns"
-    near = [name for name in lacking if name.strip().casefold() in folded]
-    hint = " (there is one that differs in case or spaces)" if near == lacking and len(near) == 1 else ""
     raise SourceError(
-        f"the table lacks {what} {', '.join(repr(name) for name in lacking)}, which the schema declares{hint}; "
-        "rename the table's columns or correct the schema"
+        f"the table lacks {what} {', '.join(repr(name) for name in lacking)}, which the schema declares, or has more "
+        "than one of that name; names must agree to the letter: rename the table's columns or correct the schema"
     )
 
 
-def unique_names(names: Sequence[object], *, quote: bool = True) -> tuple[str, ...]:
+def unique_names(names: Sequence[object]) -> tuple[str, ...]:
     """Column names as text, all different.
 
     Args:
         names: as the table has them, text or whole numbers.
-        quote: whether an error may quote a name. False where a first row of cells may stand for the names.
 
     Raises:
-        SourceError: a name is something else, or occurs twice.
+        SourceError: a name is something else, or occurs twice. It is not quoted: it may have been a cell.
     """
-    seen: dict[str, int] = {}
     for at, name in enumerate(names, start=1):
         if not isinstance(name, (str, int)):
             raise SourceError(f"the name of column {at} is not text but {type(name).__name__}; rename it")
-        text = str(name)
-        if text in seen:
-            called = f", {text!r}" if quote else ""
-            raise SourceError(f"columns {seen[text]} and {at} have the same name{called}; rename one of them")
-        seen[text] = at
-    return tuple(seen)
+    found = tuple(str(name) for name in names)
+    if len(set(found)) < len(found):
+        raise SourceError("two columns of the table have the same name; rename one of them")
+    return found
 
 
 def guarded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
