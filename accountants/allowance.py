@@ -39,7 +39,7 @@ def mu_squared_cap(budget: Budget) -> Decimal:
         raise PlanError(
             f"at epsilon {budget.epsilon} the numerical slack of the samplers is "
             f"{numerical_slack(budget.epsilon):.3g} and exceeds delta {budget.delta}; "
-            "choose a smaller epsilon or a larger delta"
+            "choose a smaller epsilon (1 is common, above 10 protects little)"
         )
     cap, step = mu_squared_within(budget.epsilon, delta), Decimal("1e-13")
     while epsilon_interval((AdaptivePlan(float(DOWN.sqrt(cap))),), float(delta)).high > budget.epsilon:

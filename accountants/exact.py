@@ -49,7 +49,7 @@ def real(name: str, value: object, error: type[ValueError]) -> Decimal:
     except (InvalidOperation, OverflowError, ValueError):
         exact = Decimal("NaN")
     if not exact.is_finite():
-        raise error(f"{name} must be a finite number, got {value!r}")
+        raise error(f"{name} must be a finite number, got {value!r}; write it like 1, 0.5 or 1e-9")
     return exact
 
 

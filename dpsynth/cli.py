@@ -1,25 +1,24 @@
-"""The command line: each command is a few lines over the same functions the Python API has."""
+"""The command line: each command is a few lines over the same functions the Python API has.
+
+Commands import what they need when they run, so that help is there at once.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from accountants import Account, Budget, Ledger, Policy
-from accountants.ledger import AccountState, Status
-from dpsynth import codebook, session
 from dpsynth.console import one_sentence, progress
-from dpsynth.errors import BundleError, PlanFileError
-from dpsynth.generators import GENERATORS, generator_from
-from dpsynth.home import keyring, model_store, open_ledger
-from dpsynth.planned import ReleasePlan
-from dpsynth.planned import plan as make_plan
-from dpsynth.release import FittedModel, admit, check_target, read_origin, verify
-from dpsynth.schema import Schema
+
+if TYPE_CHECKING:
+    from accountants import Account, Ledger, Policy
+    from dpsynth.planned import ReleasePlan
+
+GENERATOR_NAMES = ("aim", "independent", "mst")
 
 EPILOG = """\b
 A first release:
@@ -40,7 +39,15 @@ class Commands(click.Group):
 
 
 def _ledger(ctx: click.Context) -> Ledger:
+    from dpsynth.home import open_ledger
+
     return open_ledger(ctx.obj.get("ledger"), anchor=ctx.obj.get("anchor"))
+
+
+def _policy(path: str | None) -> Policy | None:
+    from accountants import Policy
+
+    return Policy.from_yaml(path) if path else None
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -57,8 +64,7 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     return settings
 
 
-def _planned(
-    plan_file: str | None,
+def _made(
     schema: str | None,
     epsilon: str | None,
     delta: str,
@@ -67,14 +73,16 @@ def _planned(
     purpose: str | None,
     recipient: str | None,
 ) -> ReleasePlan:
-    if plan_file is not None:
-        if schema is not None or epsilon is not None or settings:
-            raise click.UsageError(
-                "--plan already holds schema, epsilon and settings; leave those out, or leave --plan out"
-            )
-        return ReleasePlan.load(plan_file)
-    if schema is None or epsilon is None:
-        raise click.UsageError("give --schema and --epsilon, or a plan made with 'dpsynth plan' by --plan")
+    """A plan from options."""
+    from accountants import Budget
+    from dpsynth.errors import PlanFileError
+    from dpsynth.generators import generator_from
+    from dpsynth.planned import plan
+    from dpsynth.schema import Schema
+
+    for option, value in (("--schema", schema), ("--epsilon", epsilon)):
+        if value is None:
+            raise click.UsageError(f"{option} is missing; a plan needs --schema and --epsilon")
     problem = ""
     try:
         recipe = generator_from(generator, _settings(settings))
@@ -82,7 +90,21 @@ def _planned(
         problem = str(error)
     if problem:
         raise PlanFileError(problem)
-    return make_plan(recipe, Schema.from_yaml(schema), Budget(epsilon, delta), purpose=purpose, recipient=recipient)
+    budget = Budget(str(epsilon), delta)
+    return plan(recipe, Schema.from_yaml(str(schema)), budget, purpose=purpose, recipient=recipient)
+
+
+def _planned(plan_file: str | None, options: dict[str, Any]) -> ReleasePlan:
+    """A plan from a file or from options."""
+    from dpsynth.planned import ReleasePlan
+
+    if plan_file is None:
+        return _made(**options)
+    given = [f"--{name}" for name in ("schema", "epsilon", "purpose", "recipient") if options[name] is not None]
+    given += ["--set"] if options["settings"] else []
+    if given:
+        raise click.UsageError(f"--plan already holds what {' and '.join(given)} would say; leave out one or the other")
+    return ReleasePlan.load(plan_file)
 
 
 def planning(command: Any) -> Any:
@@ -91,7 +113,7 @@ def planning(command: Any) -> Any:
         click.option("--schema", type=click.Path(), help="The schema (YAML)."),
         click.option("--epsilon", help="Budget of this release, e.g. 1."),
         click.option("--delta", default="1e-9", show_default=True, help="Its delta."),
-        click.option("--generator", type=click.Choice(sorted(GENERATORS)), default="aim", show_default=True),
+        click.option("--generator", type=click.Choice(GENERATOR_NAMES), default="aim", show_default=True),
         click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the generator."),
         click.option("--purpose", help="A label that policy may cap."),
         click.option("--recipient", help="A label that policy may cap."),
@@ -125,7 +147,7 @@ def main(ctx: click.Context, ledger: str | None, anchor: str | None) -> None:
 @planning
 def plan(**options: Any) -> None:
     """Decide what will be spent on what, without reading any data: JSON on standard output, a summary beside it."""
-    made = _planned(None, **options)
+    made = _made(**options)
     for line in made.describe():
         click.echo(line, err=True)
     click.echo(json.dumps(made.to_json(), indent=1))
@@ -154,26 +176,32 @@ def release(
     **options: Any,
 ) -> None:
     """Learn from TABLE (.parquet, .csv, .feather) under the budget and write a release folder."""
+    from dpsynth import session
+    from dpsynth.errors import BundleError
+    from dpsynth.release import admit, check_target
+
     check_target(out)
     if rows is not None and rows < 1:
         raise BundleError(f"--rows must be at least 1, got {rows}; leave it out for the noisy total")
-    planned = _planned(plan_file, **options)
-    policy = Policy.from_yaml(policy_file) if policy_file else None
+    planned = _planned(plan_file, options)
+    policy = _policy(policy_file)
     account = _ledger(ctx).account(dataset)
     with progress():
         model = session.fit(planned, table, account, policy=policy)
         made = admit(model.sample(rows), account, policy)
         folder = made.write(out)
-    _written(folder, account, planned)
+    click.echo(f"Released {folder}: {len(made.frame):,} rows, {planned.claim.budget}, by {planned.claim.generator}.")
+    click.echo(_standing(account))
 
 
-def _written(folder: Path, account: Account, planned: ReleasePlan) -> None:
+def _standing(account: Account) -> str:
+    """What is charged and what is left, both at the lifetime's delta."""
     state = account.state
-    click.echo(f"Released {folder}: {planned.claim.budget}, generator {planned.claim.generator}.")
-    left = state.remaining_epsilon(planned.claim.budget.delta)
-    click.echo(
-        f"Account {account.dataset}: lifetime {state.budget}; "
-        f"one more release of up to epsilon {float(left):.4g} would fit."
+    delta = state.budget.delta
+    return (
+        f"Dataset {account.dataset}: epsilon {float(state.spent_epsilon):.4g} of {state.budget.epsilon} is charged at "
+        f"delta {delta.normalize():e} (filter {state.filter}); one more release of up to epsilon "
+        f"{float(state.remaining_epsilon(delta)):.4g} at that delta would fit."
     )
 
 
@@ -188,23 +216,31 @@ def sample(
     ctx: click.Context, source: str, rows: int | None, given: tuple[str, ...], out: str, policy_file: str | None
 ) -> None:
     """Draw another table from the model of an earlier release, at zero epsilon."""
+    from dpsynth.home import model_store
+    from dpsynth.release import FittedModel, admit, check_target, read_origin
+
     check_target(out)
     fixed = dict(pair.split("=", 1) for pair in given if "=" in pair)
     if len(fixed) != len(given):
         raise click.UsageError("--given takes COLUMN=VALUE, each column once")
-    policy = Policy.from_yaml(policy_file) if policy_file else None
+    policy = _policy(policy_file)
     dataset, release_id = read_origin(source)
     account = _ledger(ctx).account(dataset)
     with progress():
         model = FittedModel.open(account, model_store(), release_id)
-        folder = admit(model.sample(rows, given=fixed or None), account, policy).write(out)
-    click.echo(f"Released {folder}: another draw of release {release_id}, at no further cost.")
+        made = admit(model.sample(rows, given=fixed or None), account, policy)
+        folder = made.write(out)
+    held = f", with {' and '.join(given)}" if given else ""
+    click.echo(f"Released {folder}: {len(made.frame):,} rows{held}, another draw of {release_id} at no further cost.")
 
 
 @main.command(name="verify", epilog="Exit code 0: intact, known signer. 3: intact, unknown signer. 1: broken.")
 @click.argument("folder", type=click.Path())
 def verify_(folder: str) -> None:
     """Check a release folder: files, signature, and that its events imply its epsilon."""
+    from dpsynth.home import keyring
+    from dpsynth.release import verify
+
     found = verify(folder, keyring().trusted())
     for line in found.findings:
         click.echo(line)
@@ -220,6 +256,8 @@ def schema() -> None:
 @click.argument("book", metavar="CODEBOOK", type=click.Path())
 def draft(book: str) -> None:
     """Draft a schema from a codebook CSV (column,type,values,min,max,missing,label)."""
+    from dpsynth import codebook
+
     click.echo(codebook.draft(book), nl=False)
 
 
@@ -227,6 +265,8 @@ def draft(book: str) -> None:
 @click.argument("path", metavar="SCHEMA", type=click.Path())
 def check(path: str) -> None:
     """Read a schema and say what it declares."""
+    from dpsynth.schema import Schema
+
     read = Schema.from_yaml(path)
     unit = f"unit {read.unit}, at most {read.at_most} rows" if read.unit else "each row is its own unit"
     click.echo(f"{len(read.columns)} columns, {unit}, digest {read.digest}")
@@ -254,8 +294,10 @@ def ledger() -> None:
 @click.pass_context
 def open_(ctx: click.Context, dataset: str, epsilon: str, delta: str, filter_: Any) -> None:
     """Open a dataset's account, once."""
+    from accountants import Budget
+
     account = _ledger(ctx).open(dataset, Budget(epsilon, delta), filter=filter_)
-    click.echo(f"Opened {dataset}: lifetime {account.state.budget}, releases add up by '{filter_}'.")
+    click.echo(f"Opened {dataset}: lifetime {account.state.budget}, releases add up by '{filter_}'. This is final.")
 
 
 @ledger.command(name="show")
@@ -268,19 +310,17 @@ def show(ctx: click.Context, dataset: str | None) -> None:
     if not names:
         click.echo("No account is open; open one with 'dpsynth ledger open NAME --epsilon E --delta D'.")
     for name in names:
-        for line in _account(name, book.account(name).state):
+        for line in _account(book.account(name)):
             click.echo(line)
     if not book.rollback_detectable:
         click.echo("Without an anchor a restored backup would not be noticed (see --anchor).", err=True)
 
 
-def _account(name: str, state: AccountState) -> list[str]:
-    left = float(state.remaining_epsilon(state.budget.delta))
-    lines = [
-        f"{name}: lifetime {state.budget}, filter {state.filter}; "
-        f"one more release of up to epsilon {left:.4g} at delta {state.budget.delta.normalize():e} would fit"
-    ]
-    for release in state.releases.values():
+def _account(account: Account) -> list[str]:
+    from accountants import Status
+
+    lines = [_standing(account)]
+    for release in account.state.releases.values():
         note = "costs nothing" if release.status is Status.VOIDED else f"charged {release.claim.budget}"
         draws = f", {len(release.draws)} drawn" if release.draws else ""
         lines.append(f"  {release.id}  {release.status.value:<9}  {release.claim.generator:<11} {note}{draws}")
@@ -314,6 +354,8 @@ def keys() -> None:
 @keys.command(name="show")
 def show_keys() -> None:
     """Print this home's public key (made on first need), to hand to receivers."""
+    from dpsynth.home import keyring
+
     public = keyring().signing_key(create=True).public
     click.echo(f"key id {public.key_id}", err=True)
     click.echo(public.pem(), nl=False)
@@ -323,12 +365,15 @@ def show_keys() -> None:
 @click.argument("pem", type=click.Path())
 def trust(pem: str) -> None:
     """Trust the signer whose public key is in the file PEM."""
+    from accountants.errors import KeyFileError
+    from dpsynth.home import keyring
+
     try:
         text = Path(pem).read_text(encoding="ascii")
     except (OSError, ValueError):
         text = ""
     if not text:
-        raise BundleError(f"cannot read a public key from {pem!r}; give a PEM file printed by 'dpsynth keys show'")
+        raise KeyFileError(f"cannot read a public key from {pem!r}; give a PEM file printed by 'dpsynth keys show'")
     click.echo(f"Trusted {keyring().trust(text).key_id}.")
 
 

@@ -7,11 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from accountants import AccountingError, GateRefused
-from dpsynth.errors import DpsynthError
 from dpsynth.progress import Step, listening
 
 FAILED, REFUSED, INTERRUPTED = 1, 4, 130
@@ -20,6 +16,9 @@ FAILED, REFUSED, INTERRUPTED = 1, 4, 130
 @contextmanager
 def progress() -> Iterator[None]:
     """A live line on standard error for each stage; plain lines where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     if not console.is_terminal:
         with listening(_Lines()):
@@ -68,23 +67,29 @@ def one_sentence() -> Iterator[None]:
     code, said = 0, ""
     try:
         yield
-    except GateRefused as refused:
-        code, said = REFUSED, f"Refused ({refused.rule}): {refused.reason} {refused.way_out}"
-    except (DpsynthError, AccountingError) as error:
-        code, said = FAILED, f"Error: {error}"
     except KeyboardInterrupt:
         code, said = INTERRUPTED, "Interrupted. If a run had begun, its budget is spent; see 'dpsynth ledger show'."
     except (click.ClickException, click.exceptions.Exit, SystemExit):
         raise
-    except Exception as error:  # text withheld: it is not ours and may quote a cell
-        frame = error.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        where = f"{frame.tb_frame.f_globals.get('__name__', '?')}:{frame.tb_lineno}" if frame else "?"
-        code = FAILED
-        said = (
-            f"Error: {type(error).__name__} at {where}; details are withheld as they may be private. Please report it."
-        )
+    except Exception as error:
+        code, said = _told(error)
     if code:
         click.echo(said, err=True)
         sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Exit code and sentence. Errors of our own say what they may; the text of any other is withheld."""
+    from accountants.errors import AccountingError, GateRefused
+    from dpsynth.errors import DpsynthError
+
+    if isinstance(error, GateRefused):
+        return REFUSED, f"Refused ({error.rule}): {error.reason} {error.way_out}"
+    if isinstance(error, DpsynthError | AccountingError):
+        return FAILED, f"Error: {error}"
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_globals.get('__name__', '?')}:{frame.tb_lineno}" if frame else "?"
+    kind = type(error).__name__
+    return FAILED, f"Error: {kind} at {where}; details are withheld as they may be private. Please report it."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from importlib.resources import files
 from importlib.util import find_spec
@@ -36,9 +37,7 @@ def rows_file() -> Path:
     spec = find_spec("statsmodels")
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
-        raise SourceError(
-            "the demo's table ships with statsmodels, not found here; pip install 'dpsynth[demo]'"
-        )
+        raise SourceError("the demo's table ships with statsmodels, not found here; pip install 'dpsynth[demo]'")
     return Path(places[0]) / "datasets" / "randhie" / "src" / "randhie.csv"
 
 
@@ -51,6 +50,8 @@ def run(out: Path) -> None:
     """Do it all in a folder of its own: ``home`` (ledger, keys, models) and ``release``."""
     table, schema = rows_file(), demo_schema()
     folder = _fresh(out)
+    if folder != out:
+        click.echo(f"{out} exists already, so this demo goes to {folder}.")
     keys = Keyring(folder / "home" / "keys")
     ledger = Ledger(
         f"sqlite:///{folder / 'home' / 'ledger.db'}", keys.signing_key(create=True), anchor=folder / "home.anchor"
@@ -82,10 +83,9 @@ def run(out: Path) -> None:
         fit(plan(AIM(), schema, BUDGET), table, account, store=store)
     except GateRefused as refused:
         click.echo(f"  Refused ({refused.rule}): {refused.reason}\n  {refused.way_out}")
-    click.echo(
-        f"\nTry: DPSYNTH_HOME={folder / 'home'} dpsynth sample {place} --rows 50000 --out {folder / 'more'}"
-        f"\n     DPSYNTH_HOME={folder / 'home'} dpsynth ledger show"
-    )
+    here = f"DPSYNTH_HOME={(folder / 'home').resolve()} {sys.argv[0] or 'dpsynth'}"
+    click.echo(f"\nTry: {here} sample {place} --rows 50000 --out {folder.resolve() / 'more'}")
+    click.echo(f"     {here} ledger show")
 
 
 def _fresh(out: Path) -> Path:

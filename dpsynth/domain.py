@@ -30,16 +30,12 @@ class Domain:
 
     def __post_init__(self) -> None:
         if len(self.attributes) != len(self.shape):
-            raise ValueError(
-                f"{len(self.attributes)} attributes but {len(self.shape)} sizes; give one size each"
-            )
+            raise ValueError(f"{len(self.attributes)} attributes but {len(self.shape)} sizes; give one size each")
         if len(set(self.attributes)) != len(self.attributes):
             twice = sorted({a for a in self.attributes if self.attributes.count(a) > 1})
             raise ValueError(f"attributes named twice: {twice}; each name may occur once")
         if any(size < 1 for size in self.shape):
-            raise ValueError(
-                f"sizes must be at least 1, got {dict(zip(self.attributes, self.shape, strict=True))}"
-            )
+            raise ValueError(f"sizes must be at least 1, got {dict(zip(self.attributes, self.shape, strict=True))}")
 
     @classmethod
     def of(cls, sizes: Mapping[str, int]) -> Domain:

@@ -28,7 +28,7 @@ from dpsynth.schema import Schema
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReleasePlan:
     """What will be asked of the data, and what it costs.
 
@@ -62,6 +62,9 @@ class ReleasePlan:
                 f"the looks in the plan are not those that {self.claim.generator!r} asks for (another version's plan, "
                 "or an edited one); make the plan again"
             )
+
+    def __repr__(self) -> str:
+        return "ReleasePlan(\n  " + "\n  ".join(self.describe()) + "\n)"
 
     def to_json(self) -> dict[str, Any]:
         """``{"format", "schema", "claim"}``."""
@@ -132,6 +135,16 @@ class ReleasePlan:
         return lines
 
 
+def expect(name: str, value: object, kind: type, hint: str) -> None:
+    """Refuse an argument of the wrong type, with what to give instead.
+
+    Raises:
+        TypeError: `value` is not a `kind`.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}; {hint}")
+
+
 def _shape(plan: Plan) -> tuple[str, ...]:
     """What a plan lets a recipe ask, its noise aside."""
     match plan:
@@ -154,7 +167,10 @@ def plan(
     Raises:
         PlanError: the recipe cannot work within the budget.
         ValueError: an unknown generator.
+        TypeError: an argument of another type.
     """
+    expect("schema", schema, Schema, "load one with dpsynth.Schema.from_yaml(path)")
+    expect("budget", budget, Budget, "give dpsynth.Budget(epsilon, delta)")
     recipe = generator_from(generator) if isinstance(generator, str) else generator
     events = recipe.plan(schema.domain, Allowance(budget), schema.hints)
     assumptions = ["the schema: column names, types, categories, bounds and bins"]

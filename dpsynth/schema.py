@@ -87,6 +87,10 @@ class Schema(Declared):
             raise ValueError(f"'about_rows' must lie between 1 and 10**15, got {self.about_rows}")
         return self
 
+    def __repr__(self) -> str:
+        unit = f", unit {self.unit!r} of at most {self.at_most} rows" if self.unit is not None else ""
+        return f"Schema({len(self.columns)} columns{unit})"
+
     @property
     def names(self) -> tuple[str, ...]:
         """The column names, in order."""

@@ -10,7 +10,7 @@ from dpsynth.generators import Generator
 from dpsynth.home import model_store
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.sources import check_structure, open_source
-from dpsynth.planned import ReleasePlan, plan
+from dpsynth.planned import ReleasePlan, expect, plan
 from dpsynth.progress import report
 from dpsynth.release import FittedModel, ModelStore, Release, StoredModel, admit
 from dpsynth.schema import Schema
@@ -42,6 +42,8 @@ def fit(
         LedgerBusy: another run is under way on this dataset. Nothing was charged.
         KernelError: a look failed. The plan was charged.
     """
+    expect("plan", plan, ReleasePlan, "make one with dpsynth.plan(generator, schema, budget)")
+    expect("account", account, Account, "take one with dpsynth.open_ledger().account(name)")
     models = model_store() if store is None else store
     if isinstance(table, Rows):
         if table.schema.digest != plan.schema.digest:

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from dpsynth.cli import main
+import dpsynth as dp
+from dpsynth.cli import GENERATOR_NAMES, main
 from dpsynth.demo import rows_file, run
+from dpsynth.generators import GENERATORS
 from tests.helpers import SCHEMA, table
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +59,29 @@ def test_the_readme_path(desk):
     assert "committed" in shown
     assert "3 drawn" in shown
     assert "intact" in say("ledger verify").stdout
+
+
+def test_the_generators_offered_are_those_there_are(desk):
+    assert sorted(GENERATORS) == list(GENERATOR_NAMES)
+    assert all(hasattr(dp, name) for name in dp.__all__)
+    assert "has no setting nonsense; it has" in say("plan --schema s.yaml --epsilon 1 --set nonsense=1", 1).stderr
+
+
+def test_help_does_not_wait_for_heavy_libraries():
+    script = "import sys; sys.argv = ['dpsynth', '--help']; import dpsynth.cli as c\n"
+    script += (
+        "try: c.main()\nexcept SystemExit: print(sorted({'scipy', 'pandas', 'sqlalchemy', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_what_is_charged_and_left_is_told_at_one_delta(desk):
+    say("ledger open visits --epsilon 3 --delta 1e-8")
+    done = say("release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out release")
+    line = done.stdout.splitlines()[-1]
+    assert line in say("ledger show").stdout
+    assert "of 3 is charged at delta 1e-8" in line
 
 
 def test_verify_exit_codes(desk, monkeypatch):

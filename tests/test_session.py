@@ -55,6 +55,19 @@ def test_the_one_liner(generator):
         release.write("anywhere")
 
 
+def test_arguments_of_another_type_say_what_to_give():
+    with pytest.raises(TypeError, match=r"schema must be a Schema, got str; load one with dpsynth.Schema"):
+        dp.synthesize(table(), "patients.yaml", epsilon=1)
+    with pytest.raises(TypeError, match=r"budget must be a Budget, got float"):
+        dp.plan("aim", schema(), 1.0)
+    with pytest.raises(TypeError, match=r"account must be a Account, got str; take one with"):
+        dp.fit(planned(), table(), "hie-2026")
+    with pytest.raises(TypeError, match="plan must be"):
+        dp.fit("aim", table(), account())
+    assert "generator  independent on 5 columns" in repr(planned())
+    assert repr(schema()) == "Schema(5 columns, unit 'patient' of at most 2 rows)"
+
+
 def test_rows_are_encoded_once_and_reused():
     rows = dp.Rows(table(), schema())
     acc = account(epsilon=5)

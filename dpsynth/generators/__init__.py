@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
@@ -26,10 +27,11 @@ def generator_from(name: str, parameters: Mapping[str, Any] | None = None) -> Ge
     """
     if name not in GENERATORS:
         raise ValueError(f"no generator is named {name!r}; allowed are {', '.join(sorted(GENERATORS))}")
-    try:
-        return GENERATORS[name](**dict(parameters or {}))
-    except TypeError as error:
-        raise ValueError(f"generator {name!r} does not take settings {sorted(parameters or {})}") from error
+    given, allowed = dict(parameters or {}), sorted(signature(GENERATORS[name]).parameters)
+    unknown = sorted(set(given) - set(allowed))
+    if unknown:
+        raise ValueError(f"generator {name!r} has no setting {', '.join(unknown)}; it has {', '.join(allowed)}")
+    return GENERATORS[name](**given)
 
 
 __all__ = ["AIM", "GENERATORS", "MST", "Generator", "Independent", "MarginalModel", "generator_from"]

@@ -131,7 +131,7 @@ def test_registry():
     assert set(GENERATORS) == {"independent", "mst", "aim"}
     with pytest.raises(ValueError, match="allowed are aim, independent, mst"):
         generator_from("gan")
-    with pytest.raises(ValueError, match="does not take"):
+    with pytest.raises(ValueError, match="has no setting"):
         generator_from("mst", {"epsilon": 1})
 
 
