@@ -1,11 +1,6 @@
 """A codebook, the list of columns every study has, turned into a schema. It describes the table; it is not data.
 
-The codebook is a CSV file with a header line and one line per column of the table::
-
-    column,type,values,min,max,missing,label
-    patient_id,unit,,,,,
-    sex,categorical,F|M,,,yes,Sex at birth
-    age,integer,,0,110,,Age in years
+`draft` says what the file looks like.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from dpsynth.columns import COLUMN_TYPES, Column
+from dpsynth.columns import COLUMN_TYPES, Column, ColumnBase, Float, Integer
 from dpsynth.declared import unknown
 from dpsynth.errors import SchemaError
 from dpsynth.schema import Schema, column_yaml, dump_yaml, parse_column, scalar
@@ -47,8 +42,18 @@ in it is protected. Check values and bounds against what is known without the da
 Numbers and dates are cut into 16 bins unless 'bins' says otherwise (a count, or a list of edges)."""
 _UNIT = "The column that names the privacy unit (a person); it is never released."
 _NO_UNIT = "unit: person_id   # no unit column was given: each row counts as one person. Name it if a person has more."
-_AT_MOST = "Rows kept of each unit at most. More rows tell more and need more noise, in proportion."
+_AT_MOST = """\
+Rows kept of each unit at most. Choose about what a unit commonly has, from what is known without the data: rows of
+one unit beyond it are dropped, and a larger number needs more noise, in proportion."""
 _ABOUT = "about_rows: 20000   # a rough number of rows, if it is public; helps planning."
+_WIDE = 1000
+"""From this maximum on (and this many times the minimum) bins of equal width may be too wide for most values."""
+_AMOUNT = 10_000
+"""From this maximum on a number with decimals that starts at 0 is drafted as an amount."""
+_IS_LOG = """\
+Taken for an amount (many small values, few large): bins widen with the value.
+For bins of equal width remove 'scale: log'."""
+_TRY_LOG = "16 bins of equal width. If most values are small and few large, add 'scale: log'."
 
 
 def read_codebook(path: str | PathLike[str]) -> Schema:
@@ -81,6 +86,22 @@ def read_codebook(path: str | PathLike[str]) -> Schema:
 def draft(path: str | PathLike[str]) -> str:
     """A schema in YAML, with comments for the person who completes it, from a codebook.
 
+    The codebook is a CSV file, separated by commas, with a header line and one line per column of the table::
+
+        column,type,values,min,max,missing,label
+        patient_id,unit,,,,,
+        sex,categorical,F|M,,,yes,Sex at birth
+        stage,ordinal,I|II|III|IV,,,,
+        age,integer,,0,110,,Age in years
+        cost,float,,0,100000,,
+
+    ``column`` and ``type`` are required. The type ``unit`` marks the column that names the person; the others are
+    those of a schema. ``values`` are separated by ``|``; numbers and dates have ``min`` and ``max``; ``missing`` is
+    yes or no. ``description``, ``bins`` (a number, or edges separated by ``|``), ``scale`` and ``decimals`` may follow.
+
+    Where the codebook names neither ``bins`` nor ``scale``, a float from 0 to 10000 or more is drafted with
+    ``scale: log``, as amounts are skewed; a comment says how to undo it. Codebooks that say ``linear`` get that.
+
     Raises:
         SchemaError: the file cannot be read, or one of its lines describes no column; the message says which.
     """
@@ -96,9 +117,25 @@ def draft(path: str | PathLike[str]) -> str:
     else:
         notes.append(_NO_UNIT)
     notes.append(_ABOUT)
-    document["columns"] = CommentedMap({scalar(column.name): column_yaml(column) for column in schema.columns})
+    document["columns"] = CommentedMap()
+    for column in schema.columns:
+        proposed, note = _proposal(column)
+        document["columns"][scalar(column.name)] = column_yaml(proposed)
+        if note:
+            document["columns"].yaml_set_comment_before_after_key(column.name, before=note, indent=2)
     document.yaml_set_comment_before_after_key("columns", before="\n".join(notes))
     return dump_yaml(document)
+
+
+def _proposal(column: ColumnBase) -> tuple[ColumnBase, str | None]:
+    """The column as it is drafted, and what its reader should decide about its scale."""
+    if not isinstance(column, (Integer, Float)) or column.model_fields_set & {"bins", "scale"}:
+        return column, None
+    if column.min < 0 or column.max < _WIDE * max(1, column.min):
+        return column, None
+    if isinstance(column, Float) and column.min == 0 and column.max >= _AMOUNT:
+        return column.model_copy(update={"scale": "log"}), _IS_LOG
+    return column, _TRY_LOG
 
 
 def _rows(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -112,6 +149,9 @@ def _rows(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
     records = _records(text)
     header = [name.lower() for name in records[0][1]] if records else []
     for name in header:
+        if ";" in name or "\t" in name:
+            separator = "semicolons" if ";" in name else "tabs"
+            raise SchemaError(f"codebook line 1: the file is separated by {separator}; separate with commas")
         if name not in FIELDS:
             raise SchemaError(f"codebook line 1: {unknown('field', name, FIELDS)}")
     for needed in ("column", "type"):
@@ -165,6 +205,8 @@ def _column(line: int, name: str, row: dict[str, str]) -> Any:
 def _value(kind: str, field: str, text: str) -> Any:
     if field == "values":
         values = _split(text)
+        if len(values) == 1 and "," in text:
+            raise ValueError(f"'values' is a single value with a comma, {text!r}; separate values with |")
         return [int(v) for v in values] if all(_is_code(v) for v in values) else values
     if field == "missing":
         if text.lower() not in _FLAGS:
@@ -174,6 +216,8 @@ def _value(kind: str, field: str, text: str) -> Any:
         return _number(field, text, whole=True)
     if field == "bins":
         edges = _split(text)
+        if len(edges) == 1 and "," in text:
+            raise ValueError(f"'bins' has a comma, {text!r}; separate edges with |")
         return _number(field, text, whole=True) if len(edges) == 1 else [_bound(kind, field, e) for e in edges]
     if field in ("min", "max"):
         return _bound(kind, field, text)

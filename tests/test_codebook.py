@@ -65,6 +65,37 @@ def test_the_draft_is_the_schema_with_comments(book):
     assert Schema.loads(without).unit is None
 
 
+def test_the_draft_says_what_to_choose(book):
+    text = draft(book(EXAMPLE))
+    assert "rows of\n# one unit beyond it are dropped" in text
+    assert "scale" not in text  # nothing in it is wide
+
+
+@pytest.mark.parametrize(
+    ("line", "drafted", "comment"),
+    [
+        ("cost,float,0,100000,,", "log", "remove 'scale: log'"),
+        ("cost,float,0,100000,,linear", "linear", None),
+        ("cost,float,0,100000,8,", "linear", None),
+        ("cost,float,0,5000,,", "linear", "add 'scale: log'"),
+        ("cost,float,1,20000,,", "linear", "add 'scale: log'"),
+        ("steps,integer,0,100000,,", "linear", "add 'scale: log'"),
+        ("steps,integer,0,100000,,log", "log", None),
+        ("year,integer,1900,2100,,", "linear", None),
+        ("offset,float,-100000,100000,,", "linear", None),
+        ("share,float,0,1,,", "linear", None),
+        ('"no: wörd #",float,0,100000,,', "log", "remove 'scale: log'"),
+    ],
+)
+def test_wide_columns_are_drafted_for_amounts(book, line, drafted, comment):
+    text = draft(book(f"column,type,min,max,bins,scale\nfirst,boolean,,,,\n{line}\nlast,boolean,,,,\n"))
+    first, column, last = Schema.loads(text).columns
+    assert (first.name, column.scale, last.name) == ("first", drafted, "last")
+    comments = text.partition("columns:")[2]
+    assert comment in comments if comment else "#" not in comments
+    assert not comment or comments.index("first") < comments.index(comment) < comments.index(column.name)
+
+
 def test_optional_fields(book):
     text = "column,type,min,max,bins,scale,decimals,description\na,integer,0,99,0|10|99,,,text\nb,float,0,9,4,log,1,\n"
     a, b = read_codebook(book(text)).columns
@@ -92,6 +123,11 @@ def test_optional_fields(book):
         (HEADER + "a,date,,01.02.2020,2020-03-01,,\n", ["line 2", "'a'", "2020-12-31"]),
         (HEADER + "a,categorical,,,,,\n", ["line 2", "'a'", "'values' is required"]),
         (HEADER + "a,categorical,F|F,,,,\n", ["line 2", "'a'", "same"]),
+        (HEADER + 'a,categorical,"F,M",,,,\n', ["line 2", "'a'", "'F,M'", "separate values with |"]),
+        (HEADER + 'a,boolean,"0,1",,,,\n', ["line 2", "'a'", "'0,1'", "separate values with |"]),
+        ('column,type,bins\na,integer,"0,5,9"\n', ["line 2", "'a'", "'0,5,9'", "separate edges with |"]),
+        ("column;type;values\na;categorical;F,M\n", ["line 1", "semicolons", "separate with commas"]),
+        ("column\ttype\na\tboolean\n", ["line 1", "tabs", "separate with commas"]),
         (HEADER + "a,categorical,F|,,,,\n", ["line 2", "'a'", "missing: true"]),
         (HEADER + "a,categorical,F|M,0,1,,\n", ["line 2", "'a'", "unknown key 'min'"]),
         (HEADER + "a,boolean,,,,maybe,\n", ["line 2", "'a'", "yes or no", "'maybe'"]),
