@@ -347,6 +347,7 @@ _HASHED = st.none() | SURROGATES | _BYTES | st.integers() | st.datetimes()
 STORES: dict[str, tuple[st.SearchStrategy, Callable[[list], object]]] = {
     "objects": (CELLS, _frame(series)),
     "categories": (_HASHED, _frame(_categories)),
+    "text categories": (st.none() | SURROGATES, _frame(_categories)),
     "surrogates": (st.none() | SURROGATES, _frame(lambda c: pd.Series(c, dtype=pd.StringDtype("python")))),
     "strings": (_TEXT, _frame(lambda c: pd.Series(c, dtype="str"))),
     "Int64": (_WHOLE, _frame(lambda c: pd.Series(c, dtype="Int64"))),
