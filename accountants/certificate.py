@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any
 
 import rfc8785
@@ -36,6 +36,7 @@ _ORIGINS = {
     "domain": "declared by the caller as column names and sizes",
     "public-frame": "derived from a table that the caller declared to be public",
 }
+_THOUSANDS = ("", "thousand", "million", "billion", "trillion")
 _RELATIONS = {"add_or_remove_one_unit": "two tables are neighbours if one is the other and one unit more"}
 
 
@@ -152,6 +153,7 @@ def statement(
                 "anchored": issue.rollback_detectable,
                 "in_words": anchor_in_words(issue.rollback_detectable),
             },
+            "describes": describes(claim.unit),
             "protected": protected(claim.unit),
             "not_protected": not_protected(claim.unit, draw.given),
         },
@@ -233,13 +235,36 @@ def charged_events(entries: Sequence[Mapping[str, Any]]) -> tuple[Event, ...]:
 
 
 def unit_in_words(unit: PrivacyUnit) -> str:
-    """Who is protected: ``any single row``, or ``any one 'patient' with all its rows``."""
-    return "any single row" if unit.column is None else f"any one '{unit.column}' with all its rows"
+    """Who is protected: ``any single row``, or ``any one unit (all rows that share one value of 'patient', ...)``."""
+    return "any single row" if unit.column is None else f"any one unit ({_rows_of(unit)})"
+
+
+def _rows_of(unit: PrivacyUnit) -> str:
+    return f"all rows that share one value of '{unit.column}', at most {unit.at_most} of them used"
 
 
 def relation_in_words(unit: PrivacyUnit) -> str:
     """Which two tables an observer of the release can hardly tell apart."""
-    return f"{_RELATIONS['add_or_remove_one_unit']}; a unit is {unit_in_words(unit)}"
+    whose = "any single row" if unit.column is None else _rows_of(unit)
+    return f"{_RELATIONS['add_or_remove_one_unit']}; a unit is {whose}"
+
+
+def chance_in_words(chance: Decimal) -> str:
+    """A small probability for people: ``1 in a billion``. Where it is not exact it is rounded up.
+
+    >>> chance_in_words(Decimal("1e-9")), chance_in_words(Decimal("0.00001")), chance_in_words(Decimal("3e-7"))
+    ('1 in a billion', '1 in 100 thousand', 'about 1 in 3.33 million')
+    """
+    one_in = DOWN.divide(1, chance)
+    power = min(max(one_in.adjusted() // 3, 0), len(_THOUSANDS) - 1)
+    step = Decimal(10) ** (3 * power)
+    figure = Context(prec=3, rounding=ROUND_FLOOR).divide(one_in, step).normalize()
+    if one_in > 10**15:
+        return "less than 1 in 1000 trillion"
+    about = "" if figure * step * chance == 1 else "about "
+    if power and figure == 1:
+        return f"{about}1 in a {_THOUSANDS[power]}"
+    return f"{about}1 in {figure:f} {_THOUSANDS[power]}".rstrip()
 
 
 def guarantee_in_words(budget: Budget, unit: PrivacyUnit) -> str:
@@ -248,7 +273,7 @@ def guarantee_in_words(budget: Budget, unit: PrivacyUnit) -> str:
     return (
         f"Whether {unit_in_words(unit)} was in the source table or not changes the probability of whatever this "
         f"release shows by a factor of at most e^{budget.epsilon.normalize():f} (about {reading.odds}), but for "
-        f"a probability of {budget.delta.normalize():e}."
+        f"a probability of {budget.delta.normalize():e} ({chance_in_words(budget.delta)})."
     )
 
 
@@ -272,6 +297,17 @@ def given_assumptions(given: tuple[str, ...]) -> list[str]:
     return [f"values of the given columns are public: {', '.join(given)}"] if given else []
 
 
+def describes(unit: PrivacyUnit) -> list[str]:
+    """Which rows the release speaks of, each in a sentence."""
+    if unit.column is None:
+        return ["all rows of the source table"]
+    rows = "1 row" if unit.at_most == 1 else f"{unit.at_most} rows"
+    return [
+        f"at most {rows} of each '{unit.column}': further ones were left out before the first look",
+        f"rows without a '{unit.column}' were left out too",
+    ]
+
+
 def protected(unit: PrivacyUnit) -> list[str]:
     """What the guarantee covers."""
     return [
@@ -285,11 +321,7 @@ def not_protected(unit: PrivacyUnit, given: tuple[str, ...] = ()) -> list[str]:
     if unit.column is None:
         who = ["a person with several rows is not protected as a person: the unit is the row"]
     else:
-        who = [
-            f"rows beyond {unit.at_most} of one '{unit.column}' were left out before the first look, "
-            f"and rows without a '{unit.column}' too: the release describes what was kept",
-            "several units together are protected less than one: the bound weakens with each of them",
-        ]
+        who = ["several units together are protected less than one: the bound weakens with each of them"]
     return [
         *who,
         *(
@@ -314,7 +346,9 @@ __all__ = [
     "Issue",
     "account_for",
     "anchor_in_words",
+    "chance_in_words",
     "charged_events",
+    "describes",
     "folded",
     "given_assumptions",
     "guarantee_in_words",

@@ -16,11 +16,16 @@ from accountants.certificate import (
     Draw,
     Issue,
     account_for,
+    chance_in_words,
     charged_events,
+    describes,
     folded,
+    guarantee_in_words,
     not_protected,
+    relation_in_words,
     sign,
     statement,
+    unit_in_words,
 )
 from accountants.dsse import Envelope, EnvelopeError, pre_authentication_encoding, strict_json
 from accountants.keys import SigningKey
@@ -113,9 +118,51 @@ def test_what_is_not_protected_follows_the_unit():
     assert any("not protected as a person" in line for line in not_protected(PrivacyUnit()))
     lines = not_protected(PEOPLE)
     assert not any("as a person" in line for line in lines)
-    assert any("beyond 3" in line for line in lines)
+    assert not any("left out" in line for line in lines)
     for word in ("how long", "memory", "whether it ended", "dataset exists", "schema"):
         assert any(word in line for line in lines), word
+
+
+def test_what_is_described_follows_the_unit():
+    assert describes(PrivacyUnit()) == ["all rows of the source table"]
+    assert describes(PEOPLE) == [
+        "at most 3 rows of each 'patient': further ones were left out before the first look",
+        "rows without a 'patient' were left out too",
+    ]
+    assert describes(PrivacyUnit("patient", 1))[0].startswith("at most 1 row of each 'patient'")
+    assert certificate()["predicate"]["describes"] == describes(PEOPLE)
+
+
+def test_units_and_delta_are_worded_for_people():
+    rows = "all rows that share one value of 'patient', at most 3 of them used"
+    assert unit_in_words(PEOPLE) == f"any one unit ({rows})"
+    assert unit_in_words(PrivacyUnit()) == "any single row"
+    assert relation_in_words(PEOPLE).endswith(f"; a unit is {rows}")
+    assert guarantee_in_words(Budget(1), PEOPLE).endswith("a probability of 1e-9 (1 in a billion).")
+
+
+@pytest.mark.parametrize(
+    ("chance", "words"),
+    [
+        ("0.5", "1 in 2"),
+        ("0.9", "about 1 in 1.11"),
+        ("0.01", "1 in 100"),
+        ("0.001", "1 in a thousand"),
+        ("1e-5", "1 in 100 thousand"),
+        ("1e-6", "1 in a million"),
+        ("2.5E-7", "1 in 4 million"),
+        ("3e-7", "about 1 in 3.33 million"),
+        ("1.0000001e-6", "about 1 in 999 thousand"),
+        ("0.9999999e-6", "about 1 in a million"),
+        ("1.00e-9", "1 in a billion"),
+        ("1e-12", "1 in a trillion"),
+        ("1.1e-15", "about 1 in 909 trillion"),
+        ("1e-15", "1 in 1000 trillion"),
+        ("1e-30", "less than 1 in 1000 trillion"),
+    ],
+)
+def test_small_chances_in_words(chance, words):
+    assert chance_in_words(Decimal(chance)) == words
 
 
 def test_signing_is_canonical():
