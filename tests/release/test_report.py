@@ -226,6 +226,66 @@ def test_repeated_counts_are_averaged_by_their_precision():
     assert "measured 2 times" in page(facts(schema, said, {"a": np.zeros(4, int)}))
 
 
+def test_repeated_looks_at_a_margin_are_one_line():
+    schema = Schema.from_domain({"a": 1, "b": 1})
+    merged = {"a": np.array([0, 0])}
+    said = (
+        NoisyCounts(("a", "b"), np.array([[100, 0], [0, 0]]), 3.0),
+        NoisyCounts(("a", "b"), np.array([[75, 25], [0, 0]]), 4.0),
+        NoisyCounts(("a", "b"), np.array([[60, 40]]), 5.0, merged),
+        NoisyCounts(("a", "b"), np.array([[80, 20]]), 5.0, {"a": merged["a"].copy()}),
+        NoisyCounts((), np.array(100), 5.0),
+    )
+    codes = {"a": np.zeros(4, int), "b": np.zeros(4, int)}
+    plain, coarse = fits(said, codes, 4, 100.0)
+    assert (plain.times, plain.sigma, plain.distance) == (2, pytest.approx(2.4), pytest.approx(0.09))
+    assert (coarse.times, coarse.cells, coarse.distance) == (2, 2, pytest.approx(0.3))
+    text = " ".join(" ".join(Page(page(facts(schema, said, codes))).text).split())
+    assert text.count("counted 2 times") == 2
+
+
+def test_a_margin_below_its_noise_is_not_praised():
+    schema = Schema.from_domain({"a": 9, "b": 9})
+    codes = uniform(schema, 10_000)
+    for sigma, verdict, said in ((1.0, "close", "within the noise"), (80.0, "blurred", "too noisy to tell")):
+        counts = np.histogram2d(codes["a"], codes["b"], bins=(range(11), range(11)))[0].astype(np.int64)
+        noisy = NoisyCounts(("a", "b"), counts, sigma)
+        (fit,) = fits((noisy,), codes, 10_000, 10_000.0)
+        assert fit.verdict == verdict
+        html = page(facts(schema, (noisy,), codes, total=10_000.0))
+        assert f'<span class="{verdict}">{said}</span>' in html
+        assert ('class="close"' in html) == (verdict == "close")
+
+
+def test_a_bin_with_most_rows_is_reported():
+    schema = Schema(
+        columns=(
+            Integer(name="wide", min=0, max=99, bins=10),
+            Integer(name="fine", min=0, max=9),
+            Integer(name="spread", min=0, max=99, bins=10, missing=True),
+            Categorical(name="c", values=("x", "y")),
+        )
+    )
+    codes = {a: np.repeat([0, 1], [81, 19]) for a in ("wide", "fine", "c")}
+    codes["spread"] = np.repeat([0, 1, 10], [10, 9, 81])  # most are missing
+    margins = list(columns(schema, (), codes, 100, 100.0))
+    label, share = margins[0].crowded
+    assert (label, share) == ("[0, 10)", pytest.approx(0.81))
+    assert [margin.crowded for margin in margins[1:]] == [None, None, None]
+    html = page(facts(schema, (), codes))
+    assert html.count("Finer bins there would help") == 1
+
+
+def test_rows_left_out_are_described_not_exposed():
+    schema = Schema(columns=(Boolean(name="b"),), unit="zper", at_most=3)
+    text = " ".join(" ".join(Page(page(facts(schema, (), uniform(schema)))).text).split())
+    described = text.partition("What the data describe")[2].partition("Taken as public")[0]
+    assert "at most 3 rows of each 'zper'" in described
+    assert "left out" not in text.partition("Not protected")[2].partition("What the budget bought")[0]
+    assert "any one unit (all rows that share one value of 'zper', at most 3 of them used)" in text
+    assert "a chance of 1 in a billion is left" in text
+
+
 def test_the_noise_alone_is_what_noise_alone_makes():
     """The mean distance of a right table to its noisy measurement is the one stated, within 2 %."""
     rng, sigma, total = np.random.default_rng(7), 20.0, 10_000

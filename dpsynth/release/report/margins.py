@@ -5,14 +5,16 @@ Everything here is a function of noisy answers, of the synthetic rows and of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from math import pi, prod, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsynth.columns import BinnedBase, ColumnBase
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.encoding import Encoder
 from dpsynth.measurement import NoisyCounts
@@ -21,6 +23,10 @@ from dpsynth.schema import Schema
 
 MOST_CELLS = 24
 """Cells drawn for one column; more are merged."""
+CROWDED = 0.8
+"""Share of the released rows from which one bin of a column is reported as holding too many."""
+BLURRED = 0.1
+"""Distance made by noise alone from which a margin cannot be told right from wrong."""
 SIGNIFICANT = 3.0
 """Standard deviations of noise from which an out-of-domain count is reported: by chance once in 740 columns."""
 
@@ -54,6 +60,7 @@ class ColumnMargin:
         sigma: noise of one cell, in rows.
         bars: its cells.
         outside: noisy rows outside the codebook where they stand out of the noise, with their sigma.
+        crowded: a bin of more than one value with most of the released rows, and its share of them.
     """
 
     name: str
@@ -62,6 +69,25 @@ class ColumnMargin:
     sigma: float | None
     bars: tuple[Bar, ...]
     outside: tuple[float, float] | None
+    crowded: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """One margin as measured, repeats averaged. Their noise is independent, so weights of 1/sigma^2 are best.
+
+    Attributes:
+        clique, recoding: as of the answers.
+        values: weighted mean of the noisy counts.
+        sigma: its noise in one cell, in rows.
+        times: how many answers went into it.
+    """
+
+    clique: Clique
+    recoding: Mapping[str, NDArray[np.int64]]
+    values: NDArray[np.float64]
+    sigma: float
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +96,9 @@ class Fit:
 
     Attributes:
         clique: the columns.
+        cells: of the margin.
+        sigma: noise of one cell, in rows.
+        times: how often it was measured.
         distance: total variation distance between the noisy measurement and the table.
         noise: what that distance would be on average if the table were right and only noise (and the drawing
             of finitely many rows) stood between.
@@ -79,6 +108,7 @@ class Fit:
     clique: Clique
     cells: int
     sigma: float
+    times: int
     distance: float
     noise: float
     spread: float
@@ -88,13 +118,13 @@ class Fit:
         """``close``, ``off`` (more than noise explains) or ``blurred`` (the noise itself is as large as the signal)."""
         if self.distance > self.noise + 3 * self.spread and self.distance - self.noise > 0.01:
             return "off"
-        return "blurred" if self.noise > 0.25 else "close"
+        return "blurred" if self.noise > BLURRED else "close"
 
 
 def fits(transcript: Transcript, codes: Codes, rows: int, total: float) -> Iterator[Fit]:
-    """The fit of every measured margin but the total, in the order measured."""
-    for answer in transcript:
-        if not isinstance(answer, NoisyCounts) or not answer.clique:
+    """The fit of every measured margin but the total, in the order first measured."""
+    for answer in counted(transcript):
+        if not answer.clique:
             continue
         measured = answer.values / total
         released = _released(answer, codes) / rows
@@ -103,25 +133,44 @@ def fits(transcript: Transcript, codes: Codes, rows: int, total: float) -> Itera
             clique=answer.clique,
             cells=prod(answer.values.shape),
             sigma=answer.sigma,
+            times=answer.times,
             distance=0.5 * float(np.abs(measured - released).sum()),
             noise=0.5 * sqrt(2 / pi) * float(deviation.sum()),
             spread=0.5 * sqrt(1 - 2 / pi) * float(np.sqrt((deviation**2).sum())),
         )
 
 
+def counted(transcript: Transcript) -> list[Counted]:
+    """Every measured margin once, in the order first measured."""
+    alike: dict[Any, list[NoisyCounts]] = {}
+    for answer in transcript:
+        if isinstance(answer, NoisyCounts):
+            recoding = tuple((name, map_.tobytes()) for name, map_ in sorted((answer.recoding or {}).items()))
+            alike.setdefault((answer.clique, recoding), []).append(answer)
+    return [_averaged(answers) for answers in alike.values()]
+
+
+def _averaged(answers: list[NoisyCounts]) -> Counted:
+    precision = sum(answer.sigma**-2 for answer in answers)
+    values = np.sum([answer.values * (answer.sigma**-2 / precision) for answer in answers], axis=0)
+    first = answers[0]
+    return Counted(first.clique, first.recoding or {}, np.asarray(values), precision**-0.5, len(answers))
+
+
 def columns(schema: Schema, transcript: Transcript, codes: Codes, rows: int, total: float) -> Iterator[ColumnMargin]:
     """Every column with its best noisy margin, in schema order."""
-    encoder, domain = Encoder(schema), schema.domain
+    encoder, domain, measured = Encoder(schema), schema.domain, counted(transcript)
     for name in domain.attributes:
         column, labels = schema.column(name), encoder.decode_labels(name)
         released = np.bincount(codes[name], minlength=domain[name]) / rows
-        answer = _best(transcript, name)
+        crowded = _crowded(column, labels, released)
+        answer = _best(measured, name)
         if answer is None:
             unknown = [Bar(label, None, None, float(x)) for label, x in zip(labels, released, strict=True)]
             bars = _merge(unknown, ordered=column.ordered, special=domain[name] - column.cells)
-            yield ColumnMargin(name, None, 0, None, bars, None)
+            yield ColumnMargin(name, None, 0, None, bars, None, crowded)
             continue
-        counts, sigma, times = _average(transcript, answer, name)
+        counts, sigma = _one_way(answer, name)
         parts = _parts(answer, name, domain)
         bars = _merge(
             [
@@ -133,7 +182,7 @@ def columns(schema: Schema, transcript: Transcript, codes: Codes, rows: int, tot
         )
         alone = parts[-1].tolist() == [domain[name] - 1]
         outside = (float(counts[-1]), sigma) if alone and counts[-1] > SIGNIFICANT * sigma else None
-        yield ColumnMargin(name, answer.clique, times, sigma, bars, outside)
+        yield ColumnMargin(name, answer.clique, answer.times, sigma, bars, outside, crowded)
 
 
 def unmeasured(domain: Domain, transcript: Transcript) -> dict[str, tuple[str, ...]]:
@@ -151,45 +200,39 @@ def unmeasured(domain: Domain, transcript: Transcript) -> dict[str, tuple[str, .
     return {a: others for a, others in lacking.items() if others}
 
 
-def _best(transcript: Transcript, name: str) -> NoisyCounts | None:
-    """The answer that says most of one column: not merged if possible, then the least noise."""
-    covering = [answer for answer in transcript if isinstance(answer, NoisyCounts) and name in answer.clique]
-
-    def noise(answer: NoisyCounts) -> tuple[bool, float]:
-        return name in (answer.recoding or {}), _one_way(answer, name)[1]
-
-    return min(covering, key=noise, default=None)
-
-
-def _average(transcript: Transcript, best: NoisyCounts, name: str) -> tuple[NDArray[np.float64], float, int]:
-    """Noisy counts of one column, their sigma, and how many counts went into them: repeats of one single-column look
-    have independent noise, so weights of 1/sigma^2 are best.
-    """
-    same = [best]
-    if best.clique == (name,) and best.recoding is None:
-        same = [a for a in transcript if isinstance(a, NoisyCounts) and a.clique == (name,) and a.recoding is None]
-    precision = sum(_one_way(answer, name)[1] ** -2 for answer in same)
-    counts = sum(_one_way(answer, name)[0] * _one_way(answer, name)[1] ** -2 for answer in same) / precision
-    return np.asarray(counts, dtype=np.float64), precision**-0.5, len(same)
+def _crowded(column: ColumnBase, labels: list[str], released: NDArray[np.float64]) -> tuple[str, float] | None:
+    """The bin that holds more than `CROWDED` of the rows, if finer bins could tell its values apart."""
+    if not isinstance(column, BinnedBase):
+        return None
+    fullest = int(released[: column.cells].argmax())
+    low, beyond = column.partition.edges[fullest : fullest + 2]
+    share = float(released[fullest])
+    return (labels[fullest], share) if share > CROWDED and beyond - low > 1 else None
 
 
-def _one_way(answer: NoisyCounts, name: str) -> tuple[NDArray[np.int64], float]:
+def _best(measured: list[Counted], name: str) -> Counted | None:
+    """What says most of one column: not merged if possible, then the least noise."""
+    covering = [answer for answer in measured if name in answer.clique]
+    return min(covering, key=lambda answer: (name in answer.recoding, _one_way(answer, name)[1]), default=None)
+
+
+def _one_way(answer: Counted, name: str) -> tuple[NDArray[np.float64], float]:
     axis = answer.clique.index(name)
     others = tuple(i for i in range(answer.values.ndim) if i != axis)
     merged = prod(answer.values.shape[i] for i in others)
     return answer.values.sum(axis=others), answer.sigma * sqrt(merged)
 
 
-def _parts(answer: NoisyCounts, name: str, domain: Domain) -> list[NDArray[np.int64]]:
+def _parts(answer: Counted, name: str, domain: Domain) -> list[NDArray[np.int64]]:
     """Base codes behind each cell counted."""
-    map_ = (answer.recoding or {}).get(name)
+    map_ = answer.recoding.get(name)
     if map_ is None:
         return [np.array([code]) for code in range(domain[name])]
     return [np.flatnonzero(map_ == cell) for cell in range(answer.values.shape[answer.clique.index(name)])]
 
 
-def _released(answer: NoisyCounts, codes: Codes) -> NDArray[np.float64]:
-    axes = [(answer.recoding or {})[a][codes[a]] if a in (answer.recoding or {}) else codes[a] for a in answer.clique]
+def _released(answer: Counted, codes: Codes) -> NDArray[np.float64]:
+    axes = [answer.recoding[a][codes[a]] if a in answer.recoding else codes[a] for a in answer.clique]
     flat = np.ravel_multi_index([np.asarray(axis, dtype=np.int64) for axis in axes], answer.values.shape)
     size = prod(answer.values.shape)
     return np.bincount(flat, minlength=size).reshape(answer.values.shape).astype(np.float64)
@@ -241,4 +284,4 @@ def _joined(labels: list[str]) -> str:
     return " or ".join(labels) if len(labels) <= 3 else f"{labels[0]} or {len(labels) - 1} others"
 
 
-__all__ = ["Bar", "ColumnMargin", "Fit", "columns", "fits", "unmeasured"]
+__all__ = ["Bar", "ColumnMargin", "Counted", "Fit", "columns", "counted", "fits", "unmeasured"]

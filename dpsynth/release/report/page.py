@@ -14,6 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from accountants import Claim
 from accountants.certificate import (
     Draw,
+    chance_in_words,
+    describes,
     given_assumptions,
     guarantee_in_words,
     lifetime_in_words,
@@ -27,7 +29,7 @@ from accountants.reading import Reading, read
 from dpsynth.domain import Codes
 from dpsynth.release.report.budget import Look, spending
 from dpsynth.release.report.charts import bars, percent, shorten
-from dpsynth.release.report.margins import Fit, columns, fits, unmeasured
+from dpsynth.release.report.margins import BLURRED, Fit, columns, fits, unmeasured
 from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
@@ -87,6 +89,7 @@ def page(facts: Facts) -> str:
         unit=unit_in_words(claim.unit),
         reading=_figures(read(claim.budget, claim.capacity)),
         cap=_figures(read(facts.lifetime.budget, facts.lifetime.mu_squared)),
+        describes=describes(claim.unit),
         protected=protected(claim.unit),
         unprotected=not_protected(claim.unit, draw.given),
         assumptions=[*claim.assumptions, *given_assumptions(draw.given)],
@@ -103,8 +106,8 @@ def page(facts: Facts) -> str:
         margins=margins,
         one_way={fit.clique[0]: fit for fit in reversed(fitted) if len(fit.clique) == 1},
         joint=_worst(joint),
+        blurred=BLURRED,
         hidden_fits=max(0, len(joint) - MOST_FITS),
-        off=[fit for fit in fitted if fit.verdict == "off"],
         outside=[margin for margin in margins if margin.outside is not None],
         apart=apart,
         pairs_apart=sum(len(others) for others in apart.values()) // 2,
@@ -164,6 +167,7 @@ def _template() -> Template:
     )
     environment.filters.update(
         bars=bars,
+        chance=chance_in_words,
         columns=_columns,
         percent=percent,
         plain=_plain,
