@@ -21,7 +21,6 @@ from accountants.certificate import (
     lifetime_in_words,
     not_protected,
     protected,
-    unit_in_words,
 )
 from accountants.exact import UP
 from accountants.lifetime import Lifetime
@@ -86,7 +85,6 @@ def page(facts: Facts) -> str:
         labels={column.name: column.label for column in facts.schema.columns},
         guarantee=guarantee_in_words(claim.budget, claim.unit),
         whole=lifetime_in_words(facts.lifetime.budget),
-        unit=unit_in_words(claim.unit),
         reading=_figures(read(claim.budget, claim.capacity)),
         cap=_figures(read(facts.lifetime.budget, facts.lifetime.mu_squared)),
         describes=describes(claim.unit),
