@@ -6,6 +6,7 @@ always and last, the out-of-domain cell.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -43,9 +44,9 @@ class ColumnBase(Declared):
         return checks.text_name(name, "a column name")
 
     @property
+    @abstractmethod
     def cells(self) -> int:
         """Number of in-domain cells."""
-        raise NotImplementedError
 
     @property
     def ordered(self) -> bool:
@@ -134,9 +135,9 @@ class BinnedBase(ColumnBase):
     """Columns cut into bins. Abstract: use one of the types below."""
 
     @property
+    @abstractmethod
     def partition(self) -> Bins:
         """The bins, in grid units."""
-        raise NotImplementedError
 
     @property
     def cells(self) -> int:
