@@ -19,6 +19,7 @@ WORKING_DIGITS = 60
 
 PAD = Decimal("1e-30")
 
+_MEMO_DIGITS = 2000
 _own = threading.local()
 
 
@@ -27,10 +28,16 @@ def precise(digits: int = WORKING_DIGITS) -> Iterator[Any]:
     """mpmath at `digits` decimal digits, in a context of this thread's own.
 
     The library's shared context has one precision for the whole process: another thread that plans, or a user's
-    own mpmath code, would change it under a sampler at work.
+    own mpmath code, would change it under a sampler at work. What contexts still share is the memo of constants
+    (pi, ln 2, e, ln 10), which is written only when more digits are asked for than it holds: it is filled here
+    beforehand, far beyond what is used, so that only code asking for 2,000 digits and more could touch it.
     """
     if not hasattr(_own, "context"):
-        _own.context = MPContext()
+        context = MPContext()
+        with context.workdps(_MEMO_DIGITS):
+            for constant in (context.pi, context.ln2, context.ln10, context.e):
+                context.mpf(constant)
+        _own.context = context
     context = _own.context
     with context.workdps(digits):
         yield context

@@ -25,7 +25,7 @@ READ, NULL, BAD = 0, 1, 2
 """State of a cell: it reads, it is a null, or it does not read."""
 
 _PLAIN_NUMBER = r"^-?[0-9]{1,17}(\.[0-9]{1,17})?$"
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")  # in linear time
 _MOMENT = re.compile(
     r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})"
     r"(?:[T ]([0-9]{2}):?([0-9]{2})(?::?([0-9]{2})(?:[.,][0-9]+)?)?)?"
@@ -89,9 +89,8 @@ def piecewise(read: Callable[[pa.Array], NDArray[Any]], array: pa.Array, hopeles
 def _pieces(read: Callable[[pa.Array], NDArray[Any]], array: pa.Array, hopeless: NDArray[Any]) -> NDArray[Any]:
     if pa.types.is_dictionary(array.type):
         entries = (as_arrow(array.dictionary), pa.nulls(1))
-        positions = pc.fill_null(array.indices.cast(pa.int64()), len(array.dictionary))
         parts = [piecewise(read, each, hopeless) for each in entries]
-        return np.take(np.concatenate(parts), _numpy(positions, _INT))
+        return np.take(np.concatenate(parts), _entries(array))
     if len(array) <= 1:
         return np.repeat(hopeless, len(array))
     half = len(array) // 2
@@ -202,9 +201,15 @@ def distinct(array: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """Distinct cells, the last one always null, and each row's position among them."""
     if not pa.types.is_dictionary(array.type):
         array = pc.dictionary_encode(array, null_encoding="mask")
-    positions = pc.fill_null(array.indices.cast(pa.int64()), len(array.dictionary))
     cells = _flat(array.dictionary)
-    return pa.concat_arrays([cells, pa.nulls(1, cells.type)]), _numpy(positions, _INT)
+    return pa.concat_arrays([cells, pa.nulls(1, cells.type)]), _entries(array)
+
+
+def _entries(array: pa.Array) -> NDArray[np.int64]:
+    """Each row's dictionary entry; one past the last for nulls, and for an index that no entry has."""
+    count = len(array.dictionary)
+    positions: NDArray[np.int64] = _numpy(pc.fill_null(array.indices.cast(pa.int64()), count), _INT)
+    return np.where((positions < 0) | (positions > count), count, positions)
 
 
 def texts(array: pa.Array, fold: Callable[[str], str | None] = canonical) -> tuple[list[str | None], NDArray[np.int64]]:

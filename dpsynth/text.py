@@ -26,6 +26,9 @@ UNREADABLE = "\x00"
 _MOST_BITS, _MOST_DIGITS = 4096, 1233
 """Whole numbers beyond this are written as one huge number: 2**4096 has 1,234 digits."""
 
+_LONG = 1024
+"""Texts of more characters are not normalised: Unicode's reordering of marks takes time quadratic in their number."""
+
 _INTEGRAL = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
 _HUGE = re.compile(r"-?[0-9](?:\.[0-9]+)?[eE]\+[0-9]{1,3}")
 _FLAGS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
@@ -65,7 +68,7 @@ def canonical(text: str) -> str | None:
         return "0"
     if text.isascii():
         return _FLAGS.get(text, text)
-    return normalize("NFC", text)
+    return normalize("NFC", text) if len(text) <= _LONG else text
 
 
 def unit_text(text: str) -> str | None:
@@ -90,6 +93,8 @@ def unit_text(text: str) -> str | None:
 
 def _folded(text: str) -> str:
     """Unicode folded by compatibility and case, invisible characters dropped, every decimal digit in ASCII."""
+    if len(text) > _LONG:
+        return _INVISIBLE.sub("", text.casefold())
     for _ in range(4):  # each step may open the way for another; two rounds do for all but contrived text
         before = text
         text = _INVISIBLE.sub("", normalize("NFKC", normalize("NFKC", text).casefold()))

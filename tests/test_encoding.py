@@ -645,3 +645,35 @@ def test_fifty_columns_of_a_hundred_thousand_rows_take_seconds():
     start = time.process_time()
     encoder.encode(table)
     assert time.process_time() - start < 6  # about 0.5 s on an idle core
+
+
+MILLION = "1" * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [MILLION + "x", "." + MILLION + "x", "a" + "\u0301" * 500_000 + "\u0316" * 500_000, MILLION],
+    ids=["digits", "decimals", "marks", "number"],
+)
+def test_a_long_cell_takes_no_longer_than_it_is_long(cell):
+    """Quadratic time in one cell would tell, by a run that does not end, that the cell is there."""
+    frame = pd.DataFrame({"n": ["1", cell], "c": ["a", cell], "when": ["2020-01-01", cell]}, dtype=object)
+    encoder = Encoder(
+        Schema.loads(
+            "columns: {n: {type: integer, min: 0, max: 9}, c: {type: categorical, values: [a]}, "
+            "when: {type: date, min: 2020-01-01, max: 2020-12-31}}"
+        )
+    )
+    start = time.process_time()
+    codes = encoder.encode(frame)
+    unit_tokens(pa.array([cell]))
+    assert time.process_time() - start < 10  # quadratic: minutes to days
+    assert codes["c"].tolist()[0] == 0
+    assert codes["c"].tolist()[1] == encoder.domain["c"] - 1
+
+
+def test_an_index_beyond_its_dictionary_is_a_null_of_its_own_row():
+    broken = pa.DictionaryArray.from_arrays(pa.array([0, 1, 99, -1]), pa.array(["a", "b"]), safe=False)
+    schema = Schema.loads("columns: {c: {type: categorical, values: [a, b], missing: true}}")
+    assert Encoder(schema).encode_column("c", broken).tolist() == [0, 1, 2, 2]
+    assert unit_tokens(broken)[:2] == unit_tokens(pa.array(["a", "b"]))
