@@ -193,7 +193,7 @@ class Fold:
 
         Raises:
             LedgerCorrupt: the row cannot follow: its account is not open, its release is in another state, its
-                charge exceeds the lifetime budget. No session of ours writes such a row.
+                charge exceeds the lifetime budget. No session writes such a row.
         """
         try:
             if row.kind == "open":
