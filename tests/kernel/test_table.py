@@ -57,7 +57,7 @@ def rounded_gaussian_tail(values, sigma):
 @pytest.mark.parametrize("marginals", [1, 2])
 def test_count_carries_the_stated_sigma_and_the_exact_distribution(at_most, marginals):
     """10^5 draws through the whole look; seeded, so without false alarms. A bound k left out would be off threefold."""
-    k, z, looks = at_most or 1, 2.5, 6000 if marginals == 2 else 12500
+    k, z, looks = at_most or 1, 2.5, 17_000
     data = frame([(0, 0)] * 5 + [(1, 1)] * 2, unit=["p"] * 3 + ["q"] * 4)
     private, _ = opened(data, FixedPlan([Gaussian(z)] * looks), at_most=at_most, seed=7)
     cliques = [("a", "b")] if marginals == 1 else [("a", "b"), ("a",)]
