@@ -12,8 +12,8 @@ from accountants.composition import mu_squared_of
 from accountants.crosscheck import epsilon_interval
 from accountants.errors import PlanError
 from accountants.events import Event
-from accountants.exact import DOWN, UP, ceil_decimal, precise, to_mp
-from accountants.plan import AdaptivePlan, FixedPlan, Plan
+from accountants.exact import DOWN, ceil_decimal, precise, to_mp
+from accountants.plan import AdaptivePlan, FixedPlan
 from accountants.profile import mu_squared_within
 
 NUMERICAL_DISTANCE = Decimal(2) ** -58
@@ -104,8 +104,3 @@ class Allowance:
             middle = 0.5 * (low + high)
             low, high = (low, middle) if fits(middle) else (middle, high)
         return build(high)
-
-
-def spends(plan: Plan, allowance: Allowance) -> Decimal:
-    """The share of the allowance's mu^2 that `plan` is charged, rounded up (1 is all of it)."""
-    return UP.divide(plan.capacity, allowance.mu_squared)

@@ -9,7 +9,7 @@ from accountants.policy import DEFAULT_POLICY
 from dpsynth.generators import Generator
 from dpsynth.home import model_store
 from dpsynth.kernel import PrivateTable, Rows
-from dpsynth.kernel.sources import check_structure, open_source
+from dpsynth.kernel.sources import Source, check_structure, open_source
 from dpsynth.planned import ReleasePlan, expect, plan
 from dpsynth.progress import report
 from dpsynth.release import FittedModel, ModelStore, Release, StoredModel, admit
@@ -45,16 +45,18 @@ def fit(
     expect("plan", plan, ReleasePlan, "make one with dpsynth.plan(generator, schema, budget)")
     expect("account", account, Account, "take one with dpsynth.open_ledger().account(name)")
     models = model_store() if store is None else store
+    source: Source | None = None
     if isinstance(table, Rows):
         if table.schema.digest != plan.schema.digest:
             raise ValueError(
                 "these Rows were read through another schema than the plan's; read them through the plan's"
             )
     else:
-        check_structure(open_source(table), plan.schema)
+        source = open_source(table)  # once: a stream can be read only once
+        check_structure(source, plan.schema)
     reservation = account.reserve(plan.claim, DEFAULT_POLICY if policy is None else policy)
     try:
-        rows = table if isinstance(table, Rows) else Rows(table, plan.schema)
+        rows = table if source is None else Rows(source, plan.schema)
         meter = reservation.start()
         private = PrivateTable(rows, meter)
         report("fitting")

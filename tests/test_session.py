@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import dpsynth as dp
@@ -92,6 +93,14 @@ def test_a_release_beyond_the_lifetime_is_refused_with_figures_and_a_way_out():
     most = acc.remaining_epsilon("1e-9")
     dp.fit(dp.plan("independent", schema(), dp.Budget(most)), table(), acc)  # the way out is one
     assert acc.remaining_epsilon("1e-9") < 0.05
+
+
+def test_a_stream_that_can_be_read_once_is_read_once():
+    """Opened for its structure and again for its rows, it would arrive empty and cost a release of nothing."""
+    acc = account()
+    stream = pa.Table.from_pandas(table(4000)).to_reader()
+    model = dp.fit(planned(3.0), stream, acc)
+    assert abs(model.model.total - 4000) < 500
 
 
 def test_structure_is_checked_before_anything_is_reserved():

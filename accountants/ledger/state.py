@@ -34,11 +34,9 @@ class ReasonCode(StrEnum):
     CRASHED = "crashed"
     """The process ended without a word; found by the next session."""
     INTERRUPTED = "interrupted"
-    """Ctrl-C or a termination signal."""
+    """Ctrl-C."""
     FAILED = "failed"
     """The generator or the kernel raised."""
-    ABANDONED = "abandoned"
-    """The caller gave the run up."""
 
 
 @final

@@ -108,7 +108,7 @@ class Noise:
 
         Inverse CDF on 64 bits: one for the sign, 63 for the tail probability ``p in [v, v + 1) / 2^64``. The float
         quantile is accepted only where its whole error interval rounds to one integer; otherwise 192 more bits are
-        drawn and the boundary probabilities compared at 120 digits, with yet more bits while undecided.
+        drawn and the boundary probabilities compared at 140 digits, with yet more bits while undecided.
 
         **Guarantee.** The draw is exactly ``round`` of an ideal Gaussian, given that ndtri errs by less than 2^-40
         relative (measured: 2^-51). See docs/proofs/rounded_gaussian.md.
@@ -202,7 +202,7 @@ class Noise:
 
 
 def _weight(gap: int, rate: float, sensitivity: int) -> int:
-    """``floor(2^160 * exp(-rate * gap / (2 * sensitivity)))``, at 270 bits."""
+    """``floor(2^160 * exp(-rate * gap / (2 * sensitivity)))``, at 90 digits."""
     with precise(_WEIGHT_DIGITS) as mp:
         exponent = mp.mpf(rate) * gap / (2 * sensitivity)
         return 0 if exponent > SELECTION_BITS else int(mp.floor(mp.ldexp(mp.exp(-exponent), SELECTION_BITS)))

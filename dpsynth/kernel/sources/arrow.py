@@ -7,8 +7,7 @@ from typing import Any, final
 
 import pyarrow as pa
 
-from dpsynth.errors import SourceError
-from dpsynth.kernel.sources.base import BATCH, Source, guarded, unique_names
+from dpsynth.kernel.sources.base import BATCH, Source, guarded, names_in, unique_names
 
 
 @final
@@ -43,14 +42,7 @@ class FeatherSource(Source):
 
     def __init__(self, path: str) -> None:
         self._path = path
-        names = None
-        try:
-            names = _reader(path).schema.names
-        except Exception:
-            names = None
-        if names is None:
-            raise SourceError(f"{path!r} is not a Feather or Arrow file; write it again or correct its suffix")
-        self._columns = unique_names(names)
+        self._columns = names_in(path, "a Feather or Arrow", lambda: _reader(path).schema.names)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ kept in ``__context__``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -78,6 +78,22 @@ def unique_names(names: Sequence[object]) -> tuple[str, ...]:
     return found
 
 
+def names_in(path: str, kind: str, read: Callable[[], Sequence[str]]) -> tuple[str, ...]:
+    """The column names that `read` finds in a file.
+
+    Raises:
+        SourceError: `read` fails, so the file is no `kind`; or two columns have the same name.
+    """
+    names = None
+    try:
+        names = read()
+    except Exception:  # dropped: a library's text may quote what it found
+        names = None
+    if names is None:
+        raise SourceError(f"{path!r} is not {kind} file; write it again or correct its suffix")
+    return unique_names(names)
+
+
 def guarded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same batches; whatever a library raises on the way becomes one bare `SourceError`."""
     while True:
@@ -92,4 +108,4 @@ def guarded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-__all__ = ["BATCH", "Source", "check_structure", "guarded", "unique_names"]
+__all__ = ["BATCH", "Source", "check_structure", "guarded", "names_in", "unique_names"]

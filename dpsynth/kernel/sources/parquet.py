@@ -8,8 +8,7 @@ from typing import final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dpsynth.errors import SourceError
-from dpsynth.kernel.sources.base import BATCH, Source, guarded, unique_names
+from dpsynth.kernel.sources.base import BATCH, Source, guarded, names_in
 
 
 @final
@@ -22,14 +21,7 @@ class ParquetSource(Source):
 
     def __init__(self, path: str) -> None:
         self._path = path
-        names = None
-        try:
-            names = pq.read_schema(path).names
-        except Exception:
-            names = None
-        if names is None:
-            raise SourceError(f"{path!r} is not a Parquet file; write it again or correct its suffix")
-        self._columns = unique_names(names)
+        self._columns = names_in(path, "a Parquet", lambda: pq.read_schema(path).names)
 
     @property
     def columns(self) -> tuple[str, ...]:
