@@ -16,6 +16,7 @@ from dpsynth.console import one_sentence, progress
 
 if TYPE_CHECKING:
     from accountants import Account, Ledger, Policy
+    from accountants.deployment import Deployment
     from dpsynth.planned import ReleasePlan
 
 GENERATOR_NAMES = ("aim", "independent", "mst")
@@ -48,6 +49,12 @@ def _policy(path: str | None) -> Policy | None:
     from accountants import Policy
 
     return Policy.from_yaml(path) if path else None
+
+
+def _deployment(path: str | None) -> Deployment | None:
+    from accountants.deployment import Deployment
+
+    return Deployment.from_yaml(path) if path else None
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -163,6 +170,7 @@ def plan(**options: Any) -> None:
 @click.option("--out", required=True, type=click.Path(), help="Folder to write; must not exist or be empty.")
 @click.option("--rows", type=int, help="Rows to draw. [default: the noisy total]")
 @click.option("--policy", "policy_file", type=click.Path(), help="Policy (YAML) beyond the account's budget.")
+@click.option("--deployment", "deployment_file", type=click.Path(), help="Who publishes, why, for whom (YAML).")
 @click.pass_context
 def release(
     ctx: click.Context,
@@ -173,6 +181,7 @@ def release(
     out: str,
     rows: int | None,
     policy_file: str | None,
+    deployment_file: str | None,
     **options: Any,
 ) -> None:
     """Learn from TABLE (.parquet, .csv, .feather) under the budget and write a release folder."""
@@ -184,11 +193,11 @@ def release(
     if rows is not None and rows < 1:
         raise BundleError(f"--rows must be at least 1, got {rows}; leave it out for the noisy total")
     planned = _planned(plan_file, options)
-    policy = _policy(policy_file)
+    policy, deployment = _policy(policy_file), _deployment(deployment_file)
     account = _ledger(ctx).account(dataset)
     with progress():
         model = session.fit(planned, table, account, policy=policy)
-        made = admit(model.sample(rows), account, policy)
+        made = admit(model.sample(rows), account, policy, deployment=deployment)
         folder = made.write(out)
     click.echo(f"Released {folder}: {len(made.frame):,} rows, {planned.claim.budget}, by {planned.claim.generator}.")
     click.echo(_standing(account))
@@ -211,9 +220,16 @@ def _standing(account: Account) -> str:
 @click.option("--given", multiple=True, metavar="COLUMN=VALUE", help="Hold a column at a value (declared public).")
 @click.option("--out", required=True, type=click.Path(), help="Folder to write; must not exist or be empty.")
 @click.option("--policy", "policy_file", type=click.Path(), help="Policy (YAML).")
+@click.option("--deployment", "deployment_file", type=click.Path(), help="Who publishes, why, for whom (YAML).")
 @click.pass_context
 def sample(
-    ctx: click.Context, source: str, rows: int | None, given: tuple[str, ...], out: str, policy_file: str | None
+    ctx: click.Context,
+    source: str,
+    rows: int | None,
+    given: tuple[str, ...],
+    out: str,
+    policy_file: str | None,
+    deployment_file: str | None,
 ) -> None:
     """Draw another table from the model of an earlier release, at zero epsilon."""
     from dpsynth.home import model_store
@@ -223,12 +239,12 @@ def sample(
     fixed = dict(pair.split("=", 1) for pair in given if "=" in pair)
     if len(fixed) != len(given):
         raise click.UsageError("--given takes COLUMN=VALUE, each column once")
-    policy = _policy(policy_file)
+    policy, deployment = _policy(policy_file), _deployment(deployment_file)
     dataset, release_id = read_origin(source)
     account = _ledger(ctx).account(dataset)
     with progress():
         model = FittedModel.open(account, model_store(), release_id)
-        made = admit(model.sample(rows, given=fixed or None), account, policy)
+        made = admit(model.sample(rows, given=fixed or None), account, policy, deployment=deployment)
         folder = made.write(out)
     held = f", with {' and '.join(given)}" if given else ""
     click.echo(f"Released {folder}: {len(made.frame):,} rows{held}, another draw of {release_id} at no further cost.")
@@ -245,6 +261,20 @@ def verify_(folder: str) -> None:
     for line in found.findings:
         click.echo(line)
     sys.exit(found.exit_code)
+
+
+@main.command(epilog="Example: dpsynth certificate release/")
+@click.argument("folder", metavar="RELEASE", type=click.Path())
+@click.option("--html", "page", type=click.Path(), help="Write the page for people to this new file instead.")
+def certificate(folder: str, page: str | None) -> None:
+    """Print what the certificate of a release says. It is read, not checked: 'dpsynth verify' checks."""
+    from dpsynth.release import read_certificate, write_page
+
+    if page is None:
+        click.echo(read_certificate(folder), nl=False)
+    else:
+        click.echo(f"Wrote {write_page(folder, page)}.")
+    click.echo(f"Not checked here; run 'dpsynth verify {folder}'.", err=True)
 
 
 @main.group()

@@ -21,6 +21,7 @@ from dpsynth import session
 from dpsynth.cli import main
 from dpsynth.console import one_sentence
 from dpsynth.kernel import PrivateTable
+from dpsynth.release.certificate import certificate_page
 from dpsynth.testing import ReplayTable, Script
 from tests.helpers import SCHEMA, account, schema, table, texts_of
 
@@ -58,6 +59,7 @@ def comparable(folder):
     files = {p.name: p.read_bytes() for p in folder.iterdir()}
     statement = json.loads(base64.b64decode(json.loads(files.pop("certificate.json"))["payload"]))
     predicate = statement["predicate"]
+    assert files.pop("certificate.html") == certificate_page(predicate).encode()  # so what follows holds for it too
     for volatile in ("issued", "release"):
         predicate.pop(volatile, None)
     predicate["ledger"].pop("hash")

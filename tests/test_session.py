@@ -39,7 +39,7 @@ def test_from_table_to_bundle(generator, tmp_path):
     assert len(release.frame) == 123
     folder = release.write(tmp_path / "release")
     assert sorted(p.name for p in folder.iterdir()) == [
-        "README.txt", "certificate.json", "report.html", "schema.yaml", "synthetic.parquet",
+        "README.txt", "certificate.html", "certificate.json", "report.html", "schema.yaml", "synthetic.parquet",
     ]  # fmt: skip
     assert dp.verify(folder, keyring().trusted()).exit_code == 0
     assert dp.verify(folder, {}).exit_code == 3

@@ -2,6 +2,7 @@
 
 from dpsynth.release.admission import Release, admit
 from dpsynth.release.bundle import check_target
+from dpsynth.release.certificate.reading import read_certificate, write_page
 from dpsynth.release.fitted import FittedModel
 from dpsynth.release.sealed import SealedTable
 from dpsynth.release.store import ModelStore, StoredModel
@@ -17,6 +18,8 @@ __all__ = [
     "Verification",
     "admit",
     "check_target",
+    "read_certificate",
     "read_origin",
     "verify",
+    "write_page",
 ]

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, final
 
 import pandas as pd
 
-from accountants.certificate import Draw, Issue, sign, statement
+from accountants.certificate import Draw, Issue, predicate, sign, statement
+from accountants.deployment import Deployment
 from accountants.gate import Refused, Rule
 from accountants.keys import SigningKey
 from accountants.ledger import Account, Ledger
@@ -20,11 +20,13 @@ from accountants.ledger.state import AccountState, ReleaseState
 from accountants.policy import DEFAULT_POLICY, Policy
 from dpsynth.errors import BundleError
 from dpsynth.progress import report as progress
-from dpsynth.release.bundle import CERTIFICATE, README, REPORT, SCHEMA, TABLE, write_bundle
+from dpsynth.release.bundle import CERTIFICATE, PAGE, README, REPORT, SCHEMA, TABLE, write_bundle
+from dpsynth.release.certificate import certificate_page
 from dpsynth.release.parquet import from_parquet
 from dpsynth.release.readme import readme
 from dpsynth.release.report.page import Facts, page
 from dpsynth.release.sealed import Contents, SealedTable, unseal
+from dpsynth.release.software import software
 
 
 @final
@@ -34,10 +36,12 @@ class Release:
 
     Attributes:
         certificate: the in-toto statement, as JSON values.
+        page: what the statement says, for people; one self-contained HTML page.
         report: one self-contained HTML page.
     """
 
     certificate: Mapping[str, Any]
+    page: str
     report: str
     _files: Mapping[str, bytes] = field()
     _durable: bool = field()
@@ -71,7 +75,12 @@ class Release:
 
 
 def admit(
-    sealed: SealedTable, account: Account, policy: Policy | None = None, *, key: SigningKey | None = None
+    sealed: SealedTable,
+    account: Account,
+    policy: Policy | None = None,
+    *,
+    key: SigningKey | None = None,
+    deployment: Deployment | None = None,
 ) -> Release:
     """Ask the gate to let a table out.
 
@@ -80,6 +89,8 @@ def admit(
         account: of the dataset that paid for the model.
         policy: beside the account's own; by default the one that admits every release that means something.
         key: signs the certificate; by default the ledger's.
+        deployment: the custodian's own words for the certificate: who publishes, why, for whom. They are repeated
+            as declared, and are written nowhere else.
 
     Raises:
         GateRefused: the gate said no. The table stays closed.
@@ -94,12 +105,14 @@ def admit(
         decision.raise_()
     progress("report", 0.0)
     signer = key or _signing_key(account.ledger)
-    release = _opened(sealed, contents, account, signer)
+    release = _opened(sealed, contents, account, signer, deployment)
     progress("report", 1.0)
     return release
 
 
-def _opened(sealed: SealedTable, contents: Contents, account: Account, key: SigningKey) -> Release:
+def _opened(
+    sealed: SealedTable, contents: Contents, account: Account, key: SigningKey, deployment: Deployment | None
+) -> Release:
     state, origin = account.state, sealed.provenance
     made, drawn = _made(sealed, state), _drawn(sealed, account)
     draw = Draw(sealed.digest, origin.model_digest, sealed.rows, sealed.given)
@@ -116,15 +129,17 @@ def _opened(sealed: SealedTable, contents: Contents, account: Account, key: Sign
         codes=contents.codes,
         key_id=key.public.key_id,
     )
-    html = page(facts)
+    said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment)
+    html, certificate = page(facts), certificate_page(said)
     files = {
         TABLE: contents.parquet,
+        PAGE: certificate.encode("utf-8"),
         REPORT: html.encode("utf-8"),
         SCHEMA: origin.schema.to_yaml().encode("utf-8"),
         README: readme(state.dataset, made.claim, draw, key.public.key_id).encode("utf-8"),
     }
-    body = _statement(state, made, draw, str(drawn["on"]), account.ledger, files, key)
-    return Release(body, html, {**files, CERTIFICATE: sign(body, key)}, not account.ledger.in_memory)
+    body = statement(said, {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()})
+    return Release(body, certificate, html, {**files, CERTIFICATE: sign(body, key)}, not account.ledger.in_memory)
 
 
 def _made(sealed: SealedTable, state: AccountState) -> ReleaseState:
@@ -169,17 +184,17 @@ def _drawn(sealed: SealedTable, account: Account) -> Mapping[str, Any]:
     ).raise_()
 
 
-def _statement(
+def _predicate(
     state: AccountState,
     made: ReleaseState,
     draw: Draw,
     issued: str,
     ledger: Ledger,
-    files: Mapping[str, bytes],
     key: SigningKey,
+    deployment: Deployment | None,
 ) -> dict[str, Any]:
     seq, digest = ledger.head
-    return statement(
+    return predicate(
         software=software(),
         dataset=state.dataset,
         claim=made.claim,
@@ -188,17 +203,9 @@ def _statement(
         spent=state.spent,
         draw=draw,
         issue=Issue(issued, made.id, seq, digest, ledger.rollback_detectable),
-        subjects={name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()},
         issuer={"key_id": key.public.key_id, "public_key": key.public.pem()},
+        deployment=deployment,
     )
-
-
-def software() -> str:
-    """Name and version, as certificates state them."""
-    try:
-        return f"dpsynth {version('dpsynth')}"
-    except PackageNotFoundError:
-        return "dpsynth"
 
 
 def _signing_key(ledger: Ledger) -> SigningKey:
@@ -207,4 +214,4 @@ def _signing_key(ledger: Ledger) -> SigningKey:
     return ledger.key
 
 
-__all__ = ["Release", "admit", "software"]
+__all__ = ["Release", "admit"]

@@ -1,4 +1,4 @@
-"""The release folder: five flat files that appear together or not at all."""
+"""The release folder: six flat files that appear together or not at all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from dpsynth.release.store import sync_folder, write_folder
 
 TABLE = "synthetic.parquet"
 CERTIFICATE = "certificate.json"
+PAGE = "certificate.html"
 REPORT = "report.html"
 SCHEMA = "schema.yaml"
 README = "README.txt"
-FILES = (TABLE, CERTIFICATE, REPORT, SCHEMA, README)
-SUBJECTS = (TABLE, REPORT, SCHEMA, README)
+FILES = (TABLE, CERTIFICATE, PAGE, REPORT, SCHEMA, README)
+SUBJECTS = (TABLE, PAGE, REPORT, SCHEMA, README)
 """The files whose digests the certificate signs: all but itself."""
 
 
@@ -84,6 +85,7 @@ def _obstacle(target: Path) -> str | None:
 __all__ = [
     "CERTIFICATE",
     "FILES",
+    "PAGE",
     "README",
     "REPORT",
     "SCHEMA",

@@ -6,7 +6,7 @@ from textwrap import fill
 
 from accountants import Claim
 from accountants.certificate import Draw, guarantee_in_words
-from dpsynth.release.bundle import CERTIFICATE, REPORT, SCHEMA, TABLE
+from dpsynth.release.bundle import CERTIFICATE, PAGE, REPORT, SCHEMA, TABLE
 
 _WIDTH = 96
 
@@ -17,7 +17,8 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
         TABLE: f"the table: {draw.rows} synthetic rows",
         SCHEMA: "what its columns are, as declared before any row was read",
         REPORT: "which figures to trust and by how much; open it in any browser",
-        CERTIFICATE: "the signed statement of what was promised",
+        PAGE: "what was promised, for people; open it in any browser",
+        CERTIFICATE: "the same, signed, for machines",
     }
     return "\n".join(
         [

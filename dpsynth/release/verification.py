@@ -24,7 +24,9 @@ from accountants.errors import KeyFileError
 from accountants.keys import PublicKey
 from accountants.recomputation import CertificateError, Recomputed, issuer_of, recompute
 from dpsynth.errors import BundleError
-from dpsynth.release.bundle import CERTIFICATE, FILES, SCHEMA, SUBJECTS, TABLE
+from dpsynth.release.bundle import CERTIFICATE, FILES, PAGE, SCHEMA, SUBJECTS, TABLE
+from dpsynth.release.certificate import certificate_page
+from dpsynth.release.software import software
 from dpsynth.schema import Schema
 
 MOST_SCHEMA_BYTES = 4 * 1024 * 1024
@@ -95,6 +97,7 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
         _check_files(path, said)
         passed(f"these are the {len(said.subjects)} files that were signed")
         _check_contents(path, said, statement)
+        findings.append(_check_page(path, statement))
         passed(f"a draw from dataset {_shown(said.dataset)}: {said.rows} rows{_given(statement)}, schema as certified")
         passed(
             f"the events in the certificate imply epsilon {_up(said.interval.high)} at delta "
@@ -124,18 +127,34 @@ def read_origin(folder: Path | str) -> tuple[str, str]:
     Raises:
         BundleError: there is no certificate that says so.
     """
+    match read_predicate(folder):
+        case {"dataset": str(dataset), "release": {"id": str(release)}}:
+            return dataset, release
+    raise _unreadable(folder, "it does not say which release it is")
+
+
+def read_predicate(folder: Path | str) -> Mapping[str, Any]:
+    """What the certificate of a release folder says. Nothing is verified here: see `verify`.
+
+    Raises:
+        BundleError: there is no certificate that says anything.
+    """
     path = Path(folder) / CERTIFICATE
+    reason = "it says nothing"
     try:
-        _, statement = _open(_read(path))
-        match statement:
-            case {"predicate": {"dataset": str(dataset), "release": {"id": str(release)}}}:
-                return dataset, release
-        reason = "it does not say which release it is"
+        match _open(_read(path))[1]:
+            case {"predicate": dict(predicate)}:
+                return predicate
     except (_BrokenError, EnvelopeError) as broken:
         reason = str(broken)
     except OSError as error:
         reason = error.strerror or "unreadable"
-    raise BundleError(f"cannot read the certificate {path}: {reason}; name a folder that `dpsynth release` wrote")
+    raise _unreadable(folder, reason)
+
+
+def _unreadable(folder: Path | str, reason: str) -> BundleError:
+    path = Path(folder) / CERTIFICATE
+    return BundleError(f"cannot read the certificate {path}: {reason}; name a folder that `dpsynth release` wrote")
 
 
 def _check_names(folder: Path) -> None:
@@ -211,6 +230,30 @@ def _check_contents(folder: Path, said: Recomputed, statement: Mapping[str, Any]
         raise _BrokenError(f"{SCHEMA} is not the schema that the certificate names")
 
 
+def _check_page(folder: Path, statement: Mapping[str, Any]) -> Finding:
+    """The page for people says what the file says. Only the version that made both can tell.
+
+    Raises:
+        _BrokenError: they disagree.
+    """
+    body = statement["predicate"]
+    if body.get("software") != software():
+        return Finding(
+            True,
+            f"{PAGE} is the one that was signed; whether it says what {CERTIFICATE} says, only the version that "
+            f"issued both can tell ({_shown(str(body.get('software')))}). `dpsynth certificate` prints the file itself",
+            note=True,
+        )
+    try:
+        page = certificate_page(body).encode("utf-8")
+    except Exception:  # whatever a hostile certificate makes of it; said below
+        page = b""
+    path = folder / PAGE
+    if not page or path.stat().st_size != len(page) or path.read_bytes() != page:
+        raise _BrokenError(f"{PAGE} does not say what {CERTIFICATE} says")
+    return Finding(True, f"{PAGE} says what {CERTIFICATE} says")
+
+
 def _given(statement: Mapping[str, Any]) -> str:
     """The columns that were supplied, not drawn, as the certificate has them."""
     match statement:
@@ -253,4 +296,4 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= 60 else text[:60] + "...")
 
 
-__all__ = ["BROKEN", "INTACT", "UNKNOWN_SIGNER", "Finding", "Verification", "read_origin", "verify"]
+__all__ = ["BROKEN", "INTACT", "UNKNOWN_SIGNER", "Finding", "Verification", "read_origin", "read_predicate", "verify"]

@@ -22,27 +22,34 @@ from accountants.certificate import (
     folded,
     guarantee_in_words,
     not_protected,
+    predicate,
     relation_in_words,
     sign,
     statement,
     unit_in_words,
 )
+from accountants.deployment import ASKS, Deployment
 from accountants.dsse import Envelope, EnvelopeError, pre_authentication_encoding, strict_json
+from accountants.events import KINDS
 from accountants.keys import SigningKey
 from accountants.lifetime import Charge, Lifetime
-from accountants.reading import read
+from accountants.policy import NUMERICS
+from accountants.reading import CURVE, best_true_positives, read, trade_off
 from accountants.recomputation import CertificateError, recompute
+from accountants.wording import FLOATING_POINT, MECHANISMS, mechanisms
 
 KEY, OTHER = SigningKey.generate(), SigningKey.generate()
 PEOPLE = PrivacyUnit("patient", 3)
 EVENTS = (Gaussian(40.0), Gaussian(40.0), ExponentialMechanism(0.02), Gaussian(45.5))
 
 
-def certificate(plan=None, *, budget=None, unit=PEOPLE, frame=(), charged=(), given=(), lifetime=None, **claim):
+def certificate(
+    plan=None, *, budget=None, unit=PEOPLE, frame=(), charged=(), given=(), lifetime=None, deployment=None, **claim
+):
     budget = budget or Budget("1")
     plan = plan or FixedPlan(EVENTS)
     made = Claim(budget, unit, plan, "mst", "d" * 64, frame=frame, **claim)
-    return statement(
+    body = predicate(
         software="dpsynth 0",
         dataset="clinic",
         claim=made,
@@ -51,9 +58,10 @@ def certificate(plan=None, *, budget=None, unit=PEOPLE, frame=(), charged=(), gi
         spent=Charge.of(made),
         draw=Draw("a" * 64, "b" * 64, 100, given),
         issue=Issue("2026-01-31", "f" * 32, 7, "e" * 64, False),
-        subjects={"b.txt": "1" * 64, "a.txt": "2" * 64},
         issuer={"key_id": KEY.public.key_id, "public_key": KEY.public.pem()},
+        deployment=deployment,
     )
+    return statement(body, {"b.txt": "1" * 64, "a.txt": "2" * 64})
 
 
 def test_pre_authentication_encoding_of_the_specification():
@@ -186,6 +194,72 @@ def test_readings_agree_with_scipy(epsilon):
     assert curve <= float(reading.true_positives) <= curve + 1.1e-4
     assert float(read(budget).true_positives) >= float(reading.true_positives)
     assert float(reading.odds) == pytest.approx(2.718281828459045 ** float(epsilon), abs=0.011)
+
+
+@pytest.mark.parametrize("epsilon", ["0.01", "1", "10"])
+def test_trade_off_curves_agree_with_scipy_and_stay_within_the_budget(epsilon):
+    budget = Budget(epsilon, "1e-6")
+    squared = Allowance(budget).mu_squared
+    mu, e = float(squared) ** 0.5, float(epsilon)
+    curve, loose = trade_off(budget, squared), trade_off(budget)
+    assert [rate for rate, _ in curve] == [rate for rate, _ in loose] == list(CURVE)
+    for (rate, best), (_, most) in zip(curve, loose, strict=True):
+        alpha = float(rate)
+        bound = min(2.718281828459045**e * alpha + 1e-6, 1 - (1 - alpha - 1e-6) / 2.718281828459045**e, 1.0)
+        exact = min(bound, norm.cdf(mu - norm.isf(alpha)) if 0 < alpha < 1 else bound)
+        assert exact - 1e-12 <= float(best) <= exact + 1.1e-4
+        assert bound - 1e-12 <= float(most) <= bound + 1.1e-4
+        assert alpha <= float(best) <= 1
+    ups = [best for _, best in curve]
+    assert ups == sorted(ups)
+    assert best_true_positives(budget, Decimal("0.01"), squared) == read(budget, squared).true_positives
+
+
+def test_the_slack_is_added_to_the_curve():
+    budget, squared = Budget(1), Decimal("0.03")
+    one, two = (best_true_positives(budget, Decimal("0.5"), squared, slack) for slack in (Decimal(0), Decimal("0.01")))
+    assert float(two - one) == pytest.approx(0.01, abs=1e-4)
+
+
+def test_the_lifetime_is_read_as_the_release_is():
+    said = certificate(lifetime=Lifetime.of(Budget("3")))["predicate"]
+    for part, budget, cap in (
+        ("guarantee", Budget(1), None),
+        ("lifetime", Budget(3), Lifetime.of(Budget(3)).mu_squared),
+    ):
+        cap = cap or Decimal(said["guarantee"]["accounting"]["mu_squared"])
+        assert Decimal(said[part]["most_the_odds_can_change"]) == read(budget).odds
+        assert (
+            Decimal(said[part]["best_true_positive_rate"]["at_most"])
+            == read(budget, cap, Decimal("1e-16")).true_positives
+        )
+        assert [Decimal(p["false_positive_rate"]) for p in said[part]["trade_off"]] == list(CURVE)
+    release, whole = ([Decimal(p["at_most"]) for p in said[part]["trade_off"]] for part in ("guarantee", "lifetime"))
+    assert all(a <= b for a, b in zip(release, whole, strict=True))
+    assert certificate(lifetime=Lifetime.of(Budget("3"), "sum"))["predicate"]["lifetime"]["trade_off"]
+
+
+def test_what_the_custodian_declares_is_repeated_and_the_rest_is_said_to_be_missing():
+    assert set(certificate()["predicate"]["deployment"].values()) == {"not declared"}
+    said = certificate(deployment=Deployment(curator="North Clinic", about_units=1300))["predicate"]["deployment"]
+    assert said == {**dict.fromkeys(ASKS, "not declared"), "curator": "North Clinic", "about_units": "1300"}
+
+
+def test_every_kind_of_look_is_explained():
+    assert set(KINDS) <= set(MECHANISMS)
+    fixed = certificate(frame=(Gaussian(500.0),))["predicate"]["mechanisms"]
+    assert [entry["kind"] for entry in fixed] == ["exponential_mechanism", "gaussian"]
+    adaptive = certificate(AdaptivePlan(0.01, {"gaussian"}))["predicate"]
+    assert [entry["kind"] for entry in adaptive["mechanisms"]] == ["gaussian"]
+    assert "filter" in adaptive["composition"]["within_release"]
+    assert all(all(entry.values()) for entry in mechanisms([*KINDS, "of the future"]))
+    assert set(FLOATING_POINT) == NUMERICS
+
+
+def test_columns_supplied_are_said_to_be_unprotected():
+    said = certificate(given=("age",))["predicate"]
+    assert said["unprotected_quantities"][-1].endswith("supplied when the table was drawn: age")
+    assert len(certificate()["predicate"]["unprotected_quantities"]) == 2
 
 
 def test_readings_never_exceed_certainty():

@@ -1,6 +1,7 @@
 """Verify: 0 intact and known, 3 intact and unknown, 1 broken; never a traceback, whatever is in the folder."""
 
 import base64
+import contextlib
 import copy
 import hashlib
 import json
@@ -16,6 +17,7 @@ from accountants.certificate import PAYLOAD_TYPE, sign
 from accountants.dsse import Envelope
 from dpsynth.release import admit, verify
 from dpsynth.release.bundle import FILES, SUBJECTS
+from dpsynth.release.certificate import certificate_page
 from dpsynth.release.parquet import to_parquet
 
 KEY = SigningKey.generate()
@@ -37,11 +39,16 @@ def check(folder, trusted=None):
     return found.exit_code
 
 
-def forge(release, change=lambda body: None, key=KEY, payload_type=PAYLOAD_TYPE):
-    """The certificate changed and signed again with a key of the forger's own."""
+def forge(release, change=lambda body: None, key=KEY, payload_type=PAYLOAD_TYPE, *, folder=None):
+    """The certificate changed and signed again with a key of the forger's own; in `folder` its page is made again."""
     body = copy.deepcopy(dict(release.certificate))
     body["predicate"]["issuer"] = {"key_id": key.public.key_id, "public_key": key.public.pem()}
     change(body)
+    if folder is not None and isinstance(body.get("predicate"), dict):
+        page = certificate_page(body["predicate"]).encode()
+        (folder / "certificate.html").write_bytes(page)
+        with contextlib.suppress(LookupError, TypeError, StopIteration):  # a certificate that lost its subjects
+            sign_for(body, "certificate.html", page)
     return Envelope.seal(payload_type, rfc8785.dumps(body), key).to_bytes()
 
 
@@ -61,6 +68,7 @@ def test_known_unknown(folder, place):
     assert "implied" not in str(verify(folder, {}))
     assert "which you do not know" in str(verify(folder, {}))
     assert str(verify(folder, {})).splitlines()[-1].startswith("note  ")
+    assert "ok      certificate.html says what certificate.json says" in str(verify(folder, {}))
     assert "which you trust" in str(verify(folder, place.keys.trusted()))
     assert "a draw from dataset 'clinic': 500 rows, schema as certified" in str(verify(folder, {}))
     assert "imply epsilon 1 at delta 1e-9; declared is 1" in str(verify(folder, place.keys.trusted()))
@@ -107,7 +115,7 @@ def test_edited_and_signed_again_is_never_known(folder, release, place):
 
     trusted = place.keys.trusted()
     (known,) = trusted
-    (folder / "certificate.json").write_bytes(forge(release, resign))
+    (folder / "certificate.json").write_bytes(forge(release, resign, folder=folder))
     assert check(folder, trusted) == 3
 
     def borrow(body):
@@ -364,10 +372,36 @@ def test_any_field_may_hold_anything(folder, release, data):
                     inner = inner[step]
                 del inner[path[-1]]
 
-    (folder / "certificate.json").write_bytes(forge(release, change))
+    (folder / "certificate.json").write_bytes(forge(release, change, folder=folder))
     assert check(folder) in (1, 3)
     assert check(folder, {KEY.public.key_id: KEY.public}) in (0, 1)
     assert len(os.listdir(folder)) == len(FILES)
+
+
+def test_a_page_that_says_something_else_is_broken_though_its_digest_is_signed(folder, release):
+    page = folder / "certificate.html"
+    page.write_text(page.read_text("utf-8").replace("ε = 1", "ε = 0", 1), "utf-8")
+    change = lambda body: sign_for(body, page.name, page.read_bytes())  # noqa: E731
+    (folder / "certificate.json").write_bytes(forge(release, change))
+    assert check(folder) == 1
+    assert "certificate.html does not say what certificate.json says" in verify(folder, {}).findings[-1].text
+
+
+def test_a_figure_for_people_changed_in_the_file_alone_is_broken(folder, release):
+    change = lambda body: put(body["predicate"], ("guarantee", "most_the_odds_can_change"), "1.01")  # noqa: E731
+    (folder / "certificate.json").write_bytes(forge(release, change))
+    assert check(folder) == 1
+    assert "does not say what" in verify(folder, {}).findings[-1].text
+
+
+def test_the_page_of_another_version_is_held_against_its_digest_alone(folder, release):
+    page = folder / "certificate.html"
+    change = lambda body: put(body["predicate"], ("software",), "dpsynth 99.0")  # noqa: E731
+    (folder / "certificate.json").write_bytes(forge(release, change))
+    assert check(folder) == 3
+    assert "only the version that issued both can tell ('dpsynth 99.0')" in str(verify(folder, {}))
+    page.write_bytes(page.read_bytes() + b" ")
+    assert check(folder) == 1
 
 
 def test_sign_is_the_inverse_of_open(release, place):

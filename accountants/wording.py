@@ -1,0 +1,275 @@
+"""The sentences of a certificate: pure functions of declared parameters. None of them ever sees an answer.
+
+What they may say of the software holds for every run of it; what depends on the release follows from its unit,
+plan, filter and numerics. Only the custodian knows the rest: see `accountants.deployment`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_FLOOR, Context, Decimal
+
+from accountants.budget import Budget
+from accountants.exact import DOWN
+from accountants.reading import read
+from accountants.unit import PrivacyUnit
+
+_THOUSANDS = ("", "thousand", "million", "billion", "trillion")
+_RELATIONS = {"add_or_remove_one_unit": "two tables are neighbours if one is the other and one unit more"}
+
+
+def unit_in_words(unit: PrivacyUnit) -> str:
+    """Who is protected: ``any single row``, or ``any one unit (all rows that share one value of 'patient', ...)``."""
+    return "any single row" if unit.column is None else f"any one unit ({_rows_of(unit)})"
+
+
+def _rows_of(unit: PrivacyUnit) -> str:
+    return f"all rows that share one value of '{unit.column}', at most {unit.at_most} of them used"
+
+
+def relation_in_words(unit: PrivacyUnit) -> str:
+    """Which two tables an observer of the release can hardly tell apart."""
+    whose = "any single row" if unit.column is None else _rows_of(unit)
+    return f"{_RELATIONS['add_or_remove_one_unit']}; a unit is {whose}"
+
+
+def chance_in_words(chance: Decimal) -> str:
+    """A small probability for people: ``1 in a billion``. Where it is not exact it is rounded up.
+
+    >>> chance_in_words(Decimal("1e-9")), chance_in_words(Decimal("0.00001")), chance_in_words(Decimal("3e-7"))
+    ('1 in a billion', '1 in 100 thousand', 'about 1 in 3.33 million')
+    """
+    one_in = DOWN.divide(1, chance)
+    power = min(max(one_in.adjusted() // 3, 0), len(_THOUSANDS) - 1)
+    step = Decimal(10) ** (3 * power)
+    figure = Context(prec=3, rounding=ROUND_FLOOR).divide(one_in, step).normalize()
+    if one_in > 10**15:
+        return "less than 1 in 1000 trillion"
+    about = "" if figure * step * chance == 1 else "about "
+    if power and figure == 1:
+        return f"{about}1 in a {_THOUSANDS[power]}"
+    return f"{about}1 in {figure:f} {_THOUSANDS[power]}".rstrip()
+
+
+def guarantee_in_words(budget: Budget, unit: PrivacyUnit) -> str:
+    """The promise in one sentence."""
+    reading = read(budget)
+    return (
+        f"Whether {unit_in_words(unit)} was in the source table or not changes the probability of whatever this "
+        f"release shows by a factor of at most e^{budget.epsilon.normalize():f} (about {reading.odds}), but for "
+        f"a probability of {budget.delta.normalize():e} ({chance_in_words(budget.delta)})."
+    )
+
+
+def lifetime_in_words(budget: Budget) -> str:
+    """The cap over all releases of the dataset, in sentences."""
+    return (
+        f"All releases ever made from this dataset's account together stay within {budget}; "
+        "they are not independent of each other, and whoever collects several has the benefit of all of them. "
+        "Only its keeper can widen that cap, and the ledger then shows it: this is the cap on the day of issue."
+    )
+
+
+def anchor_in_words(rollback_detectable: bool) -> str:
+    """What the ledger head can be held against."""
+    if rollback_detectable:
+        return "the head of the ledger is kept outside its store as well, so a rollback of the ledger is detectable"
+    return "rollback not detectable: the ledger has no anchor outside its store"
+
+
+def given_assumptions(given: tuple[str, ...]) -> list[str]:
+    """What supplying columns at sampling takes for public."""
+    return [f"values of the given columns are public: {', '.join(given)}"] if given else []
+
+
+def describes(unit: PrivacyUnit) -> list[str]:
+    """Which rows the release speaks of, each in a sentence."""
+    if unit.column is None:
+        return ["all rows of the source table"]
+    rows = "1 row" if unit.at_most == 1 else f"{unit.at_most} rows"
+    return [
+        f"at most {rows} of each '{unit.column}': further ones were left out before the first look",
+        f"rows without a '{unit.column}' were left out too",
+    ]
+
+
+def protected(unit: PrivacyUnit) -> list[str]:
+    """What the guarantee covers."""
+    return [
+        f"the presence or absence of {unit_in_words(unit)}, and every value in it",
+        "against any knowledge the observer has beside the release, any computation, and any later use of the files",
+    ]
+
+
+def not_protected(unit: PrivacyUnit, given: tuple[str, ...] = ()) -> list[str]:
+    """What the guarantee does not cover, each in a sentence."""
+    if unit.column is None:
+        who = ["a person with several rows is not protected as a person: the unit is the row"]
+    else:
+        who = ["several units together are protected less than one: the bound weakens with each of them"]
+    return [
+        *who,
+        *(
+            [f"the columns supplied when the table was drawn ({', '.join(given)}): they are as supplied"]
+            if given
+            else []
+        ),
+        "how long the run took, the memory it used, and whether it ended",
+        "that the dataset exists, and its schema, which was public before",
+        "what is true of the population whether or not a unit took part: such conclusions can still concern a unit",
+        "copies of the source data, answers given outside this account, and other datasets with the same units",
+    ]
+
+
+def contribution(unit: PrivacyUnit) -> str:
+    """How many rows of a unit count, and who sees to it."""
+    if unit.column is None:
+        return "each row is its own unit, so a unit has one row"
+    rows = "1 row" if unit.at_most == 1 else f"{unit.at_most} rows"
+    return (
+        f"at most {rows} of each '{unit.column}' are kept before the first look, chosen within the unit alone by a "
+        "keyed hash whose key is secret and ends with the run; the noise is scaled to that bound"
+    )
+
+
+MECHANISMS: Mapping[str, tuple[str, str, str]] = {
+    "gaussian": (
+        "Gaussian mechanism: a table of counts, with rounded Gaussian noise on every cell, the empty ones too",
+        "noise of noise_multiplier times what one unit can change the counts by (L2); it is (1/noise_multiplier)-GDP",
+        "the cells are those of the public schema; the kernel computes the sensitivity from the question and the unit",
+    ),
+    "exponential_mechanism": (
+        "exponential mechanism: a choice of what to count among public candidates; only the choice is learnt",
+        "probabilities proportional to e^(eta x score / (2 x sensitivity)); its privacy loss has range eta",
+        "candidates, weights and estimates are fixed before the look; the kernel computes scores and sensitivity",
+    ),
+    "subsampled_gaussian": (
+        "subsampled Gaussian mechanism: gradients of a random part of the units, clipped for each unit, with noise",
+        "each unit is in a step with probability sample_rate; noise of noise_multiplier times the clipping bound",
+        "sample rate, number of steps and clipping bound are declared and do not depend on the rows",
+    ),
+    "laplace": (
+        "Laplace mechanism: counts with two-sided exponential noise on every cell",
+        "noise scaled to what one unit can change the counts by (L1); it is epsilon-differentially private",
+        "the cells are those of the public schema; the kernel computes the sensitivity from the question and the unit",
+    ),
+}
+"""Kinds of looks: what is asked, what protects, what it takes for granted."""
+
+
+def mechanisms(kinds: Iterable[str]) -> list[dict[str, str]]:
+    """Each kind of look that a release may make, in words."""
+    unknown = ("a look of this kind", "see its parameters under 'looks'", "see docs/proofs of this version")
+    return [
+        dict(zip(("kind", "asks", "privacy", "assumes"), (kind, *MECHANISMS.get(kind, unknown)), strict=True))
+        for kind in sorted(set(kinds))
+    ]
+
+
+def within_release(plan_kind: str) -> str:
+    """How the looks of a release add up."""
+    if plan_kind == "adaptive":
+        return (
+            "looks are chosen as the run goes, under a Gaussian-DP filter: the sum of mu^2 may never exceed the "
+            "capacity declared, and the release is charged the whole capacity, whatever it used"
+        )
+    return (
+        "the number, the kinds and the parameters of all looks were fixed before the first one, and all are charged, "
+        "asked or not; which columns a look concerns may follow from earlier answers"
+    )
+
+
+def across_releases(filter: str) -> str:
+    """How the releases of a dataset add up."""
+    how = {
+        "gdp": "a Gaussian-DP filter on the sum of mu^2",
+        "sum": "a filter on the sum of epsilon and the sum of delta",
+    }.get(filter, f"the filter '{filter}'")
+    return f"{how}, declared before the first release; later releases may be chosen after seeing earlier ones"
+
+
+REPLENISHED = (
+    "never: what is spent stays spent, however much time passes. Newly collected data under another dataset id have a "
+    "budget of their own, and for a unit that is in both the two budgets add up"
+)
+PARALLEL = "not used: no look is charged less because it concerns other rows than another look"
+POST_PROCESSING = (
+    "a statistical model is fitted to the noisy answers and to nothing else",
+    "negative noisy counts and answers that contradict each other are reconciled by that fit",
+    "rows are drawn from the model; values inside a bin are drawn evenly; further draws cost nothing",
+)
+
+TRUSTED = (
+    "the curator: holds the source rows, runs dpsynth, charges every release to one account",
+    "the machine that ran it, its libraries and its operating system's random numbers",
+    "whoever wrote the schema: from public knowledge, without looking at the rows",
+)
+NOT_TRUSTED = (
+    "whoever receives a file of this folder, alone or together with others, whatever else they know and compute",
+)
+ONE_RELEASE = "this table was released once; the account may pay for more until its lifetime budget is spent"
+STATIC = "the table was read once; rows added to the source later had no part in this release"
+NON_INTERACTIVE = "nobody can ask the source rows anything through this release, nor measure how long an answer takes"
+
+INPUT = "one table of rows, with the columns that schema.yaml declares"
+OUTPUT = "synthetic.parquet: rows with the same columns, drawn from a statistical model, none of them copied"
+
+PREPROCESSING = (
+    "each cell is mapped to a code of the public schema by itself; what the schema does not list shares one code",
+    "rows beyond the bound on a unit, and rows without a unit where one is declared, are left out",
+    "nothing is imputed, scaled, binned or selected by looking at other rows",
+)
+TUNING = (
+    "this software chose no setting by looking at the rows outside the looks listed here. Whether a person did, by "
+    "trying settings on the same rows, only the curator can declare"
+)
+LIBRARY = "the mechanisms and samplers are those of the software named in 'software'; its docs/proofs argue each one"
+FLOATING_POINT: Mapping[str, str] = {
+    "exact": (
+        "noise is a whole number, drawn from cryptographic random bits with certified error bounds and as many digits "
+        "as it takes, never a rounded floating-point draw; what distance is left to the ideal mechanism is bounded and "
+        "taken off delta"
+    ),
+    "idealised": (
+        "noise is drawn in floating point: the guarantee holds for the ideal mechanism, and how far the one that ran "
+        "is from it is not bounded"
+    ),
+}
+RANDOMNESS = "ChaCha20, keyed by the operating system for each run; privacy noise can be neither repeated nor chosen"
+SIDE_CHANNELS = (
+    "running time, memory and power are not protected; nobody but the curator can start or time a run",
+    "values in the rows change no message, no exit code and not which looks are made",
+    "a crash is charged whole; that a run ended or failed is not protected",
+)
+DATA_SECURITY = (
+    "outside the guarantee: the source rows are in memory while a run lasts, are written nowhere by this software, and "
+    "are otherwise the curator's to secure; a breach of the source makes the guarantee void"
+)
+
+UTILITY = "report.html says for each margin how it was measured, with how much noise, and how far the table is from it"
+BIAS = (
+    "the same noise falls on a small count as on a large one, so small groups are described worst",
+    "shares below the noise may vanish or be overstated, and counts forced above zero overstate rare cells",
+    "relations between columns that were never counted together are the model's, not the data's",
+    "standard errors computed from the table alone are too small: they leave out the noise",
+)
+
+READER_CHECKS = (
+    "that the unit is what you take for a person, a household or whatever must be protected",
+    "that epsilon and delta are compared only with guarantees for the same unit, and epsilon only at the same delta",
+    "that the lifetime budget, not this release's alone, is one you can accept",
+    "that the schema and every assumption really were public",
+    "that the signing key is the issuer's, learnt by another way than this folder",
+    "that `dpsynth verify` finds the folder intact, with the ledger's head anchored or its keeper trusted",
+    "what else was released from the same source data outside this account",
+    "that what you want to know was measured: report.html says which margins were",
+)
+
+
+def unprotected_quantities(given: tuple[str, ...] = ()) -> list[str]:
+    """What the folder states without noise, and why that is no statistic of the rows."""
+    return [
+        "none computed from the source rows: every figure of theirs in this folder passed through a look listed here",
+        "the schema, and the number of rows drawn: declared, or itself a noisy answer",
+        *([f"the columns supplied when the table was drawn: {', '.join(given)}"] if given else []),
+    ]
