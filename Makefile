@@ -4,14 +4,16 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= dpsynth-demo
 
-.PHONY: help demo test check docs bench clean
+.PHONY: help demo test check docs bench mutants evidence clean
 
 help:
-	@echo "make demo    the main job on real data: a release folder, and a refusal (OUT=folder)"
-	@echo "make test    all tests"
-	@echo "make check   lint, format, types, import rules"
-	@echo "make docs    the API reference as HTML, in docs/_build"
-	@echo "make bench   workload error of the generators (needs the benchmark tables, see experiments/README.md)"
+	@echo "make demo      the main job on real data: a release folder, and a refusal (OUT=folder)"
+	@echo "make test      all tests"
+	@echo "make check     lint, format, types, import rules"
+	@echo "make docs      the API reference as HTML, in docs/_build"
+	@echo "make mutants   break every guard of the trust kernel and the accounting in turn: a test must fail (ONLY=\"NAME ...\")"
+	@echo "make evidence  what docs and certificates rest on, made anew: minutes, not seconds (the mutants)"
+	@echo "make bench     workload error of the generators (needs the benchmark tables, see experiments/README.md)"
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -47,6 +49,12 @@ docs: $(VENV)/.docs
 
 bench: $(VENV)/.dev
 	$(BIN)/python experiments/workload_error.py
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
+
+# Committed pages that a run writes anew; add what else is too slow for the tests.
+evidence: mutants
 
 clean:
 	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

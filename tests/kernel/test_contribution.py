@@ -54,6 +54,12 @@ def test_row_order_has_no_say(table, at_most, random):
     assert kept(shuffled, at_most) == kept(table, at_most)
 
 
+def test_the_first_rows_are_not_the_ones_that_stay():
+    table = [(u, v) for v in range(40) for u in "ab"]
+    assert kept(table[::-1], 3) == kept(table, 3)
+    assert kept(table, 3) != {u: Counter([0, 1, 2]) for u in "ab"}
+
+
 def test_the_choice_depends_on_the_key_and_the_unit():
     table = [(u, v) for u in "abcd" for v in range(40)]
     first, second = kept(table, 3), kept(table, 3, bytes(31) + b"\1")

@@ -78,6 +78,12 @@ def test_the_far_tail_is_reached():
     assert draw[0] < -180  # beyond 18 sigma: float64 uniforms could never give it
 
 
+def test_a_coarse_word_in_the_far_tail_is_refined_however_little_noise_there_is():
+    """One word alone says 9 sigma, and for so small a sigma no rounding boundary is near it."""
+    draw = Noise(TapedBits([1, *[0] * 7])).rounded_gaussian(0.3, 1)
+    assert draw[0] <= -5  # beyond 15 sigma
+
+
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), float("inf"), 2.0**31])
 def test_impossible_sigmas_raise(sigma):
     with pytest.raises(ValueError, match="sigma"):
@@ -143,6 +149,13 @@ def test_the_cipher_is_chacha20():
     stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(512))
     words = ChaCha(key=int.from_bytes(key, "little"), rounds=20).random_raw(64)
     assert words.astype("<u8").tobytes() == stream
+
+
+def test_the_noise_source_is_that_cipher_keyed_by_the_system(monkeypatch):
+    key = bytes(range(1, 33))
+    monkeypatch.setattr(os, "urandom", lambda count: key[:count])
+    stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor().update(bytes(512))
+    assert SystemBits().words(64).astype("<u8").tobytes() == stream
 
 
 def test_two_sources_never_agree():
