@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from accountants.errors import KeyFileError
 
+_REPLACEABLE = (stat.S_IWGRP, stat.S_IWOTH, stat.S_IWGRP | stat.S_IWOTH)
+"""Modes of a folder in which others may replace files: writable by them, and not sticky as /tmp is."""
+
 
 @final
 class PublicKey:
@@ -121,10 +124,12 @@ class SigningKey:
         """Read a key that `save` wrote.
 
         Raises:
-            KeyFileError: missing, malformed, or open to other users.
+            KeyFileError: missing, malformed, open to other users, or in a folder where they could replace it.
         """
         path = Path(path)
         try:
+            if path.parent.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH | stat.S_ISVTX) in _REPLACEABLE:
+                raise KeyFileError(f"other users could replace keys in {path.parent}; run `chmod go-w {path.parent}`")
             with path.open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode
                 if mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -156,7 +161,11 @@ class SigningKey:
 
 @final
 class Keyring:
-    """A folder with one signing key (``signing.pem``) and the public keys it trusts (``trusted/*.pem``)."""
+    """A folder with one signing key (``signing.pem``) and two sets of public keys.
+
+    ``trusted/*.pem`` are publishers, whose certificates are believed. ``writers/*.pem`` are colleagues, whose rows in
+    a shared ledger are believed. Neither makes the other: who publishes elsewhere may not charge budgets here.
+    """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
@@ -173,22 +182,42 @@ class Keyring:
             KeyFileError: missing (and not `create`), malformed, open to other users, or not writable.
         """
         if create and not self.signing_path.exists():
-            _make_folder(self.folder)
             try:
-                SigningKey.generate().save(self.signing_path)
+                return self.new_signing_key()
             except KeyFileError:
                 if not self.signing_path.exists():  # otherwise another process was first, and its key is the key
                     raise
         return SigningKey.load(self.signing_path)
 
+    def new_signing_key(self) -> SigningKey:
+        """Make the folder's signing key, of which there is none yet.
+
+        Raises:
+            KeyFileError: there is one, and it is never overwritten; or the folder cannot be written.
+        """
+        _make_folder(self.folder)
+        SigningKey.generate().save(self.signing_path)
+        return SigningKey.load(self.signing_path)
+
     def trusted(self) -> dict[str, PublicKey]:
-        """Public keys by key id: those in ``trusted/`` and the signing key's own, where there is one.
+        """Publishers by key id: the keys in ``trusted/``, and the signing key's own where there is one.
 
         Raises:
             KeyFileError: a file there is malformed, or other users may write it.
         """
+        return self._public_keys("trusted")
+
+    def writers(self) -> dict[str, PublicKey]:
+        """Writers of a shared ledger by key id: the keys in ``writers/``, and the signing key's own where there is one.
+
+        Raises:
+            KeyFileError: a file there is malformed, or other users may write it.
+        """
+        return self._public_keys("writers")
+
+    def _public_keys(self, name: str) -> dict[str, PublicKey]:
         keys: dict[str, PublicKey] = {}
-        folder = self.folder / "trusted"
+        folder = self.folder / name
         if folder.is_dir():
             _refuse_writable(folder)
             for path in sorted(folder.glob("*.pem")):
@@ -205,14 +234,14 @@ class Keyring:
             keys[own.key_id] = own
         return keys
 
-    def trust(self, pem: str | bytes) -> PublicKey:
-        """Add a public key to those trusted; adding it twice changes nothing.
+    def trust(self, pem: str | bytes, *, writer: bool = False) -> PublicKey:
+        """Add a public key to the publishers, or to the writers; adding it twice changes nothing.
 
         Raises:
             KeyFileError: not an Ed25519 public key in PEM, or the folder cannot be written.
         """
         key = PublicKey.from_pem(pem)
-        folder = self.folder / "trusted"
+        folder = self.folder / ("writers" if writer else "trusted")
         _make_folder(folder)
         partial = folder / f".{secrets.token_hex(8)}"
         try:

@@ -134,10 +134,13 @@ def planning(command: Any) -> Any:
 @click.option(
     "--ledger",
     metavar="URL",
-    help="Ledger address, e.g. sqlite:///ledger.db. [default: $DPSYNTH_LEDGER or in the home folder]",
+    help="Ledger address, e.g. sqlite:///ledger.db or postgresql://me@host/db. "
+    "[default: $DPSYNTH_LEDGER or in the home folder]",
 )
 @click.option(
-    "--anchor", type=click.Path(), help="File outside the ledger that notes its head. [default: $DPSYNTH_ANCHOR]"
+    "--anchor",
+    metavar="FILE|URL",
+    help="File or second database outside the ledger that notes its head. [default: $DPSYNTH_ANCHOR]",
 )
 @click.version_option(package_name="dpsynth")
 @click.pass_context
@@ -321,13 +324,44 @@ def ledger() -> None:
     show_default=True,
     help="How releases add up.",
 )
+@click.option("--delta0", default="0", show_default=True, help="Part of delta set aside for releases that need some.")
+@click.option("--policy", "policy_file", type=click.Path(), help="Policy (YAML) that every release must meet.")
 @click.pass_context
-def open_(ctx: click.Context, dataset: str, epsilon: str, delta: str, filter_: Any) -> None:
-    """Open a dataset's account, once."""
+def open_(
+    ctx: click.Context, dataset: str, epsilon: str, delta: str, filter_: str, delta0: str, policy_file: str | None
+) -> None:
+    """Open a dataset's account, once. It may be widened later, never narrowed."""
     from accountants import Budget
 
-    account = _ledger(ctx).open(dataset, Budget(epsilon, delta), filter=filter_)
+    policy = _policy(policy_file)
+    account = _ledger(ctx).open(dataset, Budget(epsilon, delta), filter=filter_, policy=policy, delta0=delta0)
     click.echo(f"Opened {dataset}: lifetime {account.state.budget}, releases add up by '{filter_}'. This is final.")
+
+
+@ledger.command(name="amend", epilog="Example: dpsynth ledger amend hie-2026 --epsilon 4")
+@click.argument("dataset")
+@click.option("--epsilon", help="New lifetime epsilon. [default: stays]")
+@click.option("--delta", help="New lifetime delta. [default: stays]")
+@click.option("--delta0", help="New part of delta set aside for releases that need some. [default: stays]")
+@click.option("--policy", "policy_file", type=click.Path(), help="New policy (YAML). [default: stays]")
+@click.pass_context
+def amend(
+    ctx: click.Context,
+    dataset: str,
+    epsilon: str | None,
+    delta: str | None,
+    delta0: str | None,
+    policy_file: str | None,
+) -> None:
+    """Widen a dataset's lifetime budget, or replace its policy. Budgets never shrink."""
+    from accountants import Budget
+
+    policy = _policy(policy_file)
+    book = _ledger(ctx)
+    standing = book.account(dataset).state.budget
+    budget = Budget(epsilon or standing.epsilon, delta or standing.delta) if epsilon or delta else None
+    account = book.amend(dataset, budget=budget, delta0=delta0, policy=policy if policy_file else ...)
+    click.echo(f"Amended {dataset}: lifetime {account.state.budget}{', policy replaced' if policy_file else ''}.")
 
 
 @ledger.command(name="show")
@@ -349,12 +383,37 @@ def show(ctx: click.Context, dataset: str | None) -> None:
 def _account(account: Account) -> list[str]:
     from accountants import Status
 
-    lines = [_standing(account)]
+    lines = [_standing(account), *_terms(account)]
     for release in account.state.releases.values():
         note = "costs nothing" if release.status is Status.VOIDED else f"charged {release.claim.budget}"
         draws = f", {len(release.draws)} drawn" if release.draws else ""
         lines.append(f"  {release.id}  {release.status.value:<9}  {release.claim.generator:<11} {note}{draws}")
     return lines
+
+
+def _terms(account: Account) -> list[str]:
+    """What the account was opened with beyond its budget, where there is anything to say."""
+    state = account.state
+    lines = []
+    if state.lifetime.delta0 or state.spent.delta0:
+        lines.append(
+            f"  delta0: {state.spent.delta0.normalize():e} of {state.lifetime.delta0.normalize():e} is charged"
+        )
+    if state.amendments:
+        lines.append(f"  amended {state.amendments} time{'s' if state.amendments > 1 else ''} since it was opened")
+    if state.policy is not None:
+        lines.append("  it has a policy of its own")
+    return lines
+
+
+@ledger.command(name="anchor", epilog="Example: dpsynth --anchor /elsewhere/anchor.json ledger anchor")
+@click.pass_context
+def anchor_(ctx: click.Context) -> None:
+    """Give a ledger that has rows its anchor: check every row, then note the head there."""
+    from dpsynth.home import adopt_anchor
+
+    book = adopt_anchor(ctx.obj.get("ledger"), anchor=ctx.obj.get("anchor"))
+    click.echo(f"The ledger is intact and anchored at row {book.head[0]}.")
 
 
 @ledger.command(name="verify")
@@ -381,6 +440,16 @@ def keys() -> None:
     """The signing key and the keys trusted."""
 
 
+@keys.command(name="new")
+def new_key() -> None:
+    """Make this home's signing key. There is one, and it is never overwritten."""
+    from dpsynth.home import keyring
+
+    ring = keyring()
+    public = ring.new_signing_key().public
+    click.echo(f"Made key {public.key_id} in {ring.signing_path}.")
+
+
 @keys.command(name="show")
 def show_keys() -> None:
     """Print this home's public key (made on first need), to hand to receivers."""
@@ -393,7 +462,8 @@ def show_keys() -> None:
 
 @keys.command(name="trust", epilog="Example: dpsynth keys trust hospital.pem")
 @click.argument("pem", type=click.Path())
-def trust(pem: str) -> None:
+@click.option("--writer", is_flag=True, help="Believe its rows in a shared ledger, not its certificates.")
+def trust(pem: str, writer: bool) -> None:
     """Trust the signer whose public key is in the file PEM."""
     from accountants.errors import KeyFileError
     from dpsynth.home import keyring
@@ -404,7 +474,8 @@ def trust(pem: str) -> None:
         text = ""
     if not text:
         raise KeyFileError(f"cannot read a public key from {pem!r}; give a PEM file printed by 'dpsynth keys show'")
-    click.echo(f"Trusted {keyring().trust(text).key_id}.")
+    key = keyring().trust(text, writer=writer)
+    click.echo(f"Trusted {key.key_id} as a {'writer of the ledger' if writer else 'publisher'}.")
 
 
 @main.command()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from accountants import Keyring, Ledger
+from accountants import Keyring, Ledger, LedgerError
 from dpsynth.release import ModelStore
 
 
@@ -32,15 +32,38 @@ def open_ledger(url: str | None = None, *, anchor: str | Path | None = None) -> 
 
     Args:
         url: an SQLAlchemy address; default ``$DPSYNTH_LEDGER``, else ``ledger.db`` in the home folder.
-        anchor: a file outside the ledger that notes its head; default ``$DPSYNTH_ANCHOR``, else none
-            (a restored backup is then not detectable, and certificates say so).
+        anchor: a file outside the ledger, or the address of a second database, that notes its head; default
+            ``$DPSYNTH_ANCHOR``, else none (a restored backup is then not detectable, and certificates say so).
 
     Raises:
         LedgerError: it cannot be opened, or does not verify.
     """
+    return _ledger(url, _anchor(anchor))
+
+
+def adopt_anchor(url: str | None = None, *, anchor: str | Path | None = None) -> Ledger:
+    """Verify the whole ledger at `url`, then plant its anchor; arguments as for `open_ledger`.
+
+    Raises:
+        LedgerError: the ledger does not verify, no anchor was named, or one that disagrees stands there.
+    """
+    where = _anchor(anchor)
+    if where is None:
+        raise LedgerError(
+            "no anchor was named; give --anchor or $DPSYNTH_ANCHOR: a file, or a second database's address"
+        )
+    ledger = _ledger(url, None)
+    ledger.adopt_anchor(where)
+    return ledger
+
+
+def _anchor(given: str | Path | None) -> str | Path | None:
+    return given or os.environ.get("DPSYNTH_ANCHOR") or None
+
+
+def _ledger(url: str | None, anchor: str | Path | None) -> Ledger:
     keys = keyring()
     key = keys.signing_key(create=True)
     chosen = url or os.environ.get("DPSYNTH_LEDGER") or f"sqlite:///{home() / 'ledger.db'}"
-    where = anchor or os.environ.get("DPSYNTH_ANCHOR")
-    # Publishers whose certificates are trusted may not write here: rows are believed of this home's key alone.
-    return Ledger(chosen, key, anchor=Path(where) if where else None)
+    # Publishers whose certificates are trusted may not write here: rows are believed of writers alone.
+    return Ledger(chosen, key, keys.writers(), anchor)

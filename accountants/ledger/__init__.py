@@ -4,10 +4,11 @@ See docs/ledger.md for row kinds, the lifecycle of a release, and what chain and
 """
 
 from accountants.ledger.account import Account
+from accountants.ledger.fold import fold
 from accountants.ledger.ledger import Ledger
 from accountants.ledger.reservation import Reservation
 from accountants.ledger.rows import FIELDS, GENESIS, Row
-from accountants.ledger.state import AccountState, ReasonCode, ReleaseState, Status, fold
+from accountants.ledger.state import AccountState, ReasonCode, ReleaseState, Status
 
 __all__ = [
     "FIELDS",

@@ -1,4 +1,4 @@
-"""The anchor: the ledger's last (seq, hash) in a file kept elsewhere, against rollback, fork and copied ledgers.
+"""The anchor: the ledger's last (seq, hash) kept elsewhere, against rollback, fork and copied ledgers.
 
 Order of writing: the ledger commits first, the anchor follows. A process killed in between leaves an anchor
 that is behind, which every reader accepts (the anchored row is in the chain) and brings forward. The other
@@ -13,29 +13,94 @@ import fcntl
 import json
 import os
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import final
+
+from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table, Text, select
 
 from accountants.errors import LedgerCorrupt, LedgerError
 from accountants.keys import write_private
+from accountants.ledger.address import open_database
+from accountants.ledger.database import Database, Layout
 
 VERSION = 1
 Head = tuple[int, str]
 
+_HEAD = Table(
+    "ledger_anchor",
+    MetaData(),
+    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("seq", Integer, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+LAYOUT = Layout("anchor", _HEAD, version=VERSION, rule="forward")
 
-class Anchor:
-    """One file, ``{"version": 1, "seq": ..., "hash": ...}``; replaced whole, and never moved backwards."""
+
+class Anchor(ABC):
+    """A head on record outside the ledger's store. It is never moved backwards.
+
+    Attributes:
+        place: where it is, for messages.
+    """
+
+    place: str
+
+    @abstractmethod
+    def read(self) -> Head | None:
+        """The anchored head, or None where none was planted.
+
+        Raises:
+            LedgerCorrupt: what is there is no anchor.
+            LedgerError: it cannot be read.
+        """
+
+    @abstractmethod
+    def advance(self, head: Head) -> None:
+        """Write `head`, unless a later row is named already.
+
+        Raises:
+            LedgerCorrupt: what is there is no anchor.
+            LedgerError: it cannot be written.
+        """
+
+    @abstractmethod
+    def check_writable(self) -> None:
+        """Find out before a row is written whether the anchor can follow it.
+
+        Raises:
+            LedgerError: it cannot; nothing was charged.
+        """
+
+
+def open_anchor(where: str | Path, ledger: Database) -> Anchor:
+    """The anchor at a path, or in a second database where `where` is an address (``postgresql://...``).
+
+    Raises:
+        LedgerError: it is no place for an anchor of `ledger`, or cannot be used.
+    """
+    if "://" not in str(where):
+        return FileAnchor(Path(where))
+    anchor = TableAnchor(str(where))
+    if anchor.database.in_memory or anchor.place == ledger.place:
+        raise LedgerError(
+            f"the anchor must outlive the ledger's own database, and {anchor.place} does not; "
+            "give a file elsewhere or a database on another server"
+        )
+    return anchor
+
+
+@final
+class FileAnchor(Anchor):
+    """One file, ``{"version": 1, "seq": ..., "hash": ...}``, replaced whole."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.place = str(path)
 
     def read(self) -> Head | None:
-        """The anchored head, or None where there is no file.
-
-        Raises:
-            LedgerCorrupt: the file is there but is no anchor.
-            LedgerError: it cannot be read.
-        """
+        """As `Anchor`."""
         try:
             body = json.loads(self.path.read_text(encoding="ascii"))
         except FileNotFoundError:
@@ -50,12 +115,7 @@ class Anchor:
         raise LedgerCorrupt(f"{self.path} is not an anchor of a ledger (version {VERSION}); restore it from a backup")
 
     def advance(self, head: Head) -> None:
-        """Write `head`, unless the file already names a later row.
-
-        Raises:
-            LedgerCorrupt: the file is there but is no anchor.
-            LedgerError: it cannot be written.
-        """
+        """As `Anchor`."""
         partial = self.path.with_name(f".{self.path.name}.{secrets.token_hex(8)}")
         try:
             with self._locked():
@@ -69,17 +129,10 @@ class Anchor:
         except OSError as error:
             with contextlib.suppress(OSError):
                 partial.unlink()
-            raise LedgerError(
-                f"the ledger's row {head[0]} is on record but the anchor {self.path} could not be written "
-                f"({error.strerror}); make its folder writable, the next session brings it forward"
-            ) from None
+            raise _behind(head, self.place, f"{error.strerror}; make its folder writable") from None
 
     def check_writable(self) -> None:
-        """Find out before a row is written whether the anchor can follow it.
-
-        Raises:
-            LedgerError: it cannot; nothing was charged.
-        """
+        """As `Anchor`."""
         try:
             with self._locked():
                 pass
@@ -96,6 +149,58 @@ class Anchor:
             yield
         finally:
             os.close(descriptor)
+
+
+@final
+class TableAnchor(Anchor):
+    """One row of a table in a second database."""
+
+    def __init__(self, url: str) -> None:
+        self.database = open_database(url, LAYOUT)
+        self.place = self.database.place
+
+    def read(self) -> Head | None:
+        """As `Anchor`."""
+        with self.database.read() as connection:
+            found = connection.execute(select(_HEAD.c.seq, _HEAD.c.hash)).first()
+        match None if found is None else tuple(found):
+            case None:
+                return None
+            case (int(seq), str(digest)) if seq >= 0:
+                return seq, digest
+        raise LedgerCorrupt(f"{self.place} holds no anchor of a ledger; restore it from a backup")
+
+    def advance(self, head: Head) -> None:
+        """As `Anchor`."""
+        seq, digest = head
+        try:
+            with self.database.write() as connection:
+                standing = connection.execute(select(_HEAD.c.seq)).scalar_one_or_none()
+                if standing is None:
+                    connection.execute(_HEAD.insert().values(id=1, seq=seq, hash=digest))
+                elif standing < seq:
+                    connection.execute(_HEAD.update().values(seq=seq, hash=digest))
+        except LedgerCorrupt:
+            raise
+        except LedgerError as error:
+            raise _behind(head, self.place, str(error)) from None
+
+    def check_writable(self) -> None:
+        """As `Anchor`."""
+        try:
+            with self.database.write() as connection:
+                connection.execute(_HEAD.update().where(_HEAD.c.id == 0).values(seq=_HEAD.c.seq))  # no row, all rights
+        except LedgerCorrupt:
+            raise
+        except LedgerError as error:
+            raise LedgerError(f"cannot write the anchor ({error}); nothing was charged") from None
+
+
+def _behind(head: Head, place: str, why: str) -> LedgerError:
+    return LedgerError(
+        f"the ledger's row {head[0]} is on record but the anchor {place} could not be written ({why}); "
+        "the next session brings it forward"
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
-from types import MappingProxyType
+from types import EllipsisType
 from typing import Any, NoReturn, final
 
 from sqlalchemy import Connection
@@ -18,16 +18,18 @@ from accountants.claim import Claim
 from accountants.errors import AccountingError, LedgerCorrupt, LedgerError, UnknownDataset
 from accountants.keys import PublicKey, SigningKey
 from accountants.ledger.account import Account
-from accountants.ledger.anchor import Anchor, Head
+from accountants.ledger.anchor import Head, open_anchor
+from accountants.ledger.fold import Fold
+from accountants.ledger.frozen_map import FrozenMap
 from accountants.ledger.lock import RunLock
 from accountants.ledger.rows import GENESIS, Row, checked_dataset, corrupt, now, verified
-from accountants.ledger.state import AccountState, Fold
+from accountants.ledger.state import AccountState
 from accountants.ledger.store import Store
-from accountants.lifetime import Lifetime
+from accountants.lifetime import Charge, Lifetime
 from accountants.policy import Policy
 
 _TOLERANCE = Decimal("1e-9")
-"""By how much a capacity computed again may exceed the recorded charge before `verify` objects."""
+"""By how much (as a share) a cost computed again may exceed the recorded charge before `verify` objects."""
 
 
 @final
@@ -36,7 +38,7 @@ class View:
     """Rows verified so far: the head of the chain, and the accounts they fold into."""
 
     head: Head = (0, GENESIS)
-    accounts: Mapping[str, AccountState] = field(default_factory=lambda: MappingProxyType({}))
+    accounts: FrozenMap[str, AccountState] = field(default_factory=FrozenMap)
 
     def extended(self, rows: Iterable[tuple[Row, dict[str, Any]]]) -> View:
         """The view after more verified rows."""
@@ -78,14 +80,15 @@ class Ledger:
     """All accounts in one append-only, hash-chained, signed table.
 
     Args:
-        url: ``sqlite:///path.db``, made where there is none, or ``sqlite://`` for one in memory.
+        url: ``sqlite:///path.db`` or ``postgresql://user@host/database``, made where there is none, or ``sqlite://``
+            for one in memory.
         key: signs new rows. None reads only; a ledger in memory then makes a key of its own.
         trusted: public keys, by key id, whose rows are believed; `key` always is.
-        anchor: a file kept elsewhere that holds the last (seq, hash).
+        anchor: a file kept elsewhere, or the address of a second database, that holds the last (seq, hash).
 
     Raises:
-        LedgerError: the address, file or folder cannot be used; it is not a ledger, or a newer one.
-        LedgerBusy: another program holds the file.
+        LedgerError: the address, file, folder or server cannot be used; it is not a ledger, or a newer one.
+        LedgerBusy: another program holds it.
 
     **Guarantee.** Every figure comes from rows whose chain and signatures were verified, back to the first.
     Editing, inserting, removing or reordering rows is detected without the key. Cutting off the newest rows
@@ -100,11 +103,11 @@ class Ledger:
         anchor: Path | str | None = None,
     ) -> None:
         self._store = Store(url)
-        self._key = SigningKey.generate() if key is None and self._store.path is None else key
+        self._key = SigningKey.generate() if key is None and self._store.in_memory else key
         self._trusted = dict(trusted or {})
         if self._key is not None:
             self._trusted[self._key.public.key_id] = self._key.public
-        self._anchor = None if anchor is None else Anchor(Path(anchor))
+        self._anchor = None if anchor is None else open_anchor(anchor, self._store.database)
         self._view = View()
         self._mutex = threading.RLock()
         self._plant()
@@ -117,7 +120,7 @@ class Ledger:
     @property
     def in_memory(self) -> bool:
         """Whether it ends with this process."""
-        return self._store.path is None
+        return self._store.in_memory
 
     @property
     def key(self) -> SigningKey | None:
@@ -138,7 +141,15 @@ class Ledger:
         """
         return self._refreshed().head
 
-    def open(self, dataset: str, budget: Budget, filter: str = "gdp", policy: Policy | None = None) -> Account:
+    def open(
+        self,
+        dataset: str,
+        budget: Budget,
+        filter: str = "gdp",
+        policy: Policy | None = None,
+        *,
+        delta0: Decimal | float | str = Decimal(0),
+    ) -> Account:
         """Open a dataset's account, once and for all, with its lifetime budget.
 
         Args:
@@ -146,27 +157,81 @@ class Ledger:
             budget: all that may ever be spent on it.
             filter: ``gdp``, where many releases share best, or ``sum`` of declared epsilon and delta.
             policy: holds for every reservation of the account, beside whatever a session asks for.
+            delta0: the part of a `gdp` budget's delta that is set aside for releases that need some.
 
         Raises:
             LedgerError: it is open already, or the id is malformed.
-            BudgetError, PlanError: no such filter, or a budget that the samplers' slack eats.
+            BudgetError, PlanError: no such filter, or a budget that delta0 or the samplers' slack eats.
         """
         checked_dataset(dataset)
-        lifetime = Lifetime.of(budget, filter)
+        lifetime = Lifetime.of(budget, filter, delta0)
         with self.writing() as draft:
             standing = draft.view.accounts.get(dataset)
             if standing is not None:
                 raise LedgerError(
                     f"dataset {dataset!r} is open already, for {standing.budget}, filter {standing.filter!r}; "
-                    "a lifetime budget is set once, see `dpsynth ledger show`"
+                    "widen it with `dpsynth ledger amend`, see `dpsynth ledger show`"
                 )
-            body = {
-                "at": now(),
-                "lifetime": lifetime.to_json(),
-                "policy": None if policy is None else policy.to_json(),
-            }
-            draft.append(dataset, "open", body)
+            draft.append(dataset, "open", _terms(lifetime, policy))
         return Account(self, dataset)
+
+    def amend(
+        self,
+        dataset: str,
+        *,
+        budget: Budget | None = None,
+        delta0: Decimal | float | str | None = None,
+        policy: Policy | EllipsisType | None = ...,
+    ) -> Account:
+        """Widen a dataset's lifetime budget, or replace its policy, in a signed row. What is left out stays.
+
+        Args:
+            dataset: an open account.
+            budget: the new declared budget; by default the old one, its delta raised by what `delta0` grows.
+            delta0: the new delta0 of a `gdp` account.
+            policy: the new policy, stricter or looser; None for none.
+
+        Raises:
+            BudgetError: no figure may shrink, be it a cap or the declared budget. A filter that only grows keeps the
+                guarantee of its last, widest region; one cap traded for another after outputs were seen keeps none.
+            LedgerError: nothing would change; or the store fails.
+            UnknownDataset: no such account.
+        """
+        with self.writing() as draft:
+            standing = draft.state(dataset)
+            lifetime = standing.lifetime
+            if budget is not None or delta0 is not None:
+                lifetime = lifetime.widened(budget, delta0)
+            rule = standing.policy if isinstance(policy, EllipsisType) else policy
+            if (lifetime, rule) == (standing.lifetime, standing.policy):
+                raise LedgerError(
+                    f"this changes nothing on dataset {dataset!r} ({standing.budget}, delta0 {lifetime.delta0:.3g}); "
+                    "give a larger budget or delta0, or another policy"
+                )
+            draft.append(dataset, "amend", _terms(lifetime, rule))
+        return Account(self, dataset)
+
+    def adopt_anchor(self, anchor: Path | str) -> Head:
+        """Give a ledger that has rows its anchor: verify all of it, then plant the anchor at the head.
+
+        Where an anchor stands there already, it must agree with the chain, and is brought forward.
+
+        Returns:
+            The head.
+
+        Raises:
+            LedgerCorrupt: the ledger does not verify, or an anchor stands there that disagrees with it.
+            LedgerError, LedgerBusy: the ledger cannot be read, or the anchor written.
+        """
+        chosen = open_anchor(anchor, self._store.database)
+        with self._mutex:
+            standing = chosen.read()  # before the rows, as ever
+            head = self.verify()
+            with self._store.read() as connection:
+                self._agree(connection, head, standing or (0, GENESIS))
+            chosen.advance(head)
+            self._anchor = chosen
+            return head
 
     def account(self, dataset: str) -> Account:
         """The account of a dataset that was opened.
@@ -265,18 +330,21 @@ class Ledger:
         anchored = anchored or self._anchor.read()  # planted since, by the process that wrote the first rows
         if anchored is None:
             raise LedgerCorrupt(
-                f"the anchor {self._anchor.path} is missing but the ledger has {view.head[0]} rows; restore the anchor "
-                "from where it was, or leave the anchor out and accept that rollback is not detectable"
+                f"the anchor {self._anchor.place} is missing but the ledger has {view.head[0]} rows; restore the "
+                "anchor from where it was; if this ledger never had one, `dpsynth ledger anchor` plants it"
             )
-        seq, digest = anchored
-        if seq > view.head[0] or digest != (self._store.hash_at(connection, seq) if seq else GENESIS):
-            raise LedgerCorrupt(
-                f"the ledger was rolled back, forked or replaced: the anchor names row {seq} ({digest[:16]}), "
-                f"which is not in its chain of {view.head[0]} rows; restore the newest copy of the ledger"
-            )
-        if seq < view.head[0]:  # a process died between its commit and its anchor
+        self._agree(connection, view.head, anchored)
+        if anchored[0] < view.head[0]:  # a process died between its commit and its anchor
             with suppress(LedgerError):
                 self._anchor.advance(view.head)
+
+    def _agree(self, connection: Connection, head: Head, anchored: Head) -> None:
+        seq, digest = anchored
+        if seq > head[0] or digest != (self._store.hash_at(connection, seq) if seq else GENESIS):
+            raise LedgerCorrupt(
+                f"the ledger was rolled back, forked or replaced: the anchor names row {seq} ({digest[:16]}), "
+                f"which is not in its chain of {head[0]} rows; restore the newest copy of the ledger"
+            )
 
     def _plant(self) -> None:
         """Write the anchor of an empty ledger, so that a missing one is always a reason to stop."""
@@ -308,14 +376,19 @@ def _account(view: View, dataset: str) -> AccountState:
     return state
 
 
+def _terms(lifetime: Lifetime, policy: Policy | None) -> dict[str, Any]:
+    """The body of a row that sets an account's terms."""
+    return {"at": now(), "lifetime": lifetime.to_json(), "policy": None if policy is None else policy.to_json()}
+
+
 def _charges_checked(rows: Iterable[tuple[Row, dict[str, Any]]]) -> Iterator[tuple[Row, dict[str, Any]]]:
     """Pass rows on, each reservation's charge held against its claim."""
     for row, body in rows:
         if row.kind == "reserve":
             try:
-                capacity, charged = Claim.from_json(body["claim"]).capacity, Decimal(body["charge"]["mu_squared"])
+                due, charged = Charge.of(Claim.from_json(body["claim"])), Charge.from_json(body["charge"])
             except (AccountingError, ArithmeticError, KeyError, TypeError, ValueError):
                 raise corrupt(row.seq, "its claim cannot be read") from None
-            if capacity > charged * (1 + _TOLERANCE):
-                raise corrupt(row.seq, "its charge is below its claim's capacity")
+            if any(getattr(due, each.name) > getattr(charged, each.name) * (1 + _TOLERANCE) for each in fields(Charge)):
+                raise corrupt(row.seq, "its charge is below its claim's cost")
         yield row, body

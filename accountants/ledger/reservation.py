@@ -92,14 +92,18 @@ class Reservation:
         self._own()
         return self._account.void(self.id)
 
-    def commit(self, model_digest: str) -> Row:
+    def commit(self, model_digest: str | None) -> Row:
         """End the run well: put the model and the events asked for on record. The whole capacity stays charged.
+
+        Args:
+            model_digest: sha256 of the stored model; None where the run made none (a look by another library's
+                mechanism), and nothing can ever be drawn from it.
 
         Raises:
             LedgerError: it is not running, or the store fails; it then still runs, so try again or forfeit.
         """
         self._own()
-        digest = checked_digest("model", model_digest)
+        digest = None if model_digest is None else checked_digest("model", model_digest)
         if self._meter is None:
             raise LedgerError(f"release {self.id} is not running; start it before the commit")
         self._close()

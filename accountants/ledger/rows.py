@@ -15,12 +15,14 @@ import rfc8785
 from accountants.errors import LedgerCorrupt, LedgerError
 from accountants.keys import PublicKey, SigningKey
 
-VERSION = 1
+VERSION = 2
+"""The newest version of a body that is read; see `version_of`."""
 GENESIS = "0" * 64
 """The hash that the first row names as its predecessor."""
 
 FIELDS: Mapping[str, frozenset[str]] = {
     "open": frozenset({"at", "lifetime", "policy"}),
+    "amend": frozenset({"at", "lifetime", "policy"}),
     "reserve": frozenset({"at", "release", "claim", "charge"}),
     "start": frozenset({"release"}),
     "commit": frozenset({"release", "model", "charged"}),
@@ -77,7 +79,7 @@ class Row:
         if frozenset(body) != FIELDS[kind]:
             raise LedgerError(f"a {kind!r} row holds {sorted(FIELDS[kind])}, got {sorted(body)}")
         try:
-            text = rfc8785.dumps({"version": VERSION, **body}).decode()
+            text = rfc8785.dumps({"version": version_of(kind, body), **body}).decode()
         except (rfc8785.CanonicalizationError, UnicodeError, RecursionError):
             raise LedgerError(
                 f"a {kind!r} row was given values that are not JSON (NaN, infinities, integers of 2^53 and more, "
@@ -86,6 +88,14 @@ class Row:
         key_id = key.public.key_id
         digest = row_hash(seq, account, kind, text, prev, key_id)
         return cls(seq, account, kind, text, prev, digest, key.sign(_CONTEXT + digest.encode()).hex(), key_id)
+
+
+def version_of(kind: str, body: Mapping[str, Any]) -> int:
+    """The first version that could say this, and so the one it is written in: older readers read on while they can.
+
+    History is never rewritten. Version 2 is that of a commit without a model.
+    """
+    return 2 if kind == "commit" and body["model"] is None else 1
 
 
 def row_hash(seq: int, account: str, kind: str, text: str, prev: str, key_id: str) -> str:
@@ -122,7 +132,8 @@ def verified(
         if row.key_id not in trusted:
             raise corrupt(
                 row.seq,
-                f"it is signed by key {row.key_id[:16]}, which is not trusted (`dpsynth keys trust` if you know it)",
+                f"it is signed by key {row.key_id[:16]}, which is not trusted "
+                "(`dpsynth keys trust --writer` if it is a colleague's)",
             )
         if last is not None and (every_signature or last.key_id != row.key_id):
             _check_signature(last, trusted)
@@ -155,13 +166,15 @@ def _checked(row: Row) -> dict[str, Any]:
     except ValueError:
         raise corrupt(row.seq, "its body is not JSON") from None
     version = body.pop("version", None) if isinstance(body, dict) else None
-    if row.kind not in FIELDS or version != VERSION:
+    if row.kind not in FIELDS or version not in range(1, VERSION + 1):
         raise LedgerError(
-            f"ledger row {row.seq} is of kind {row.kind!r}, version {version!r}; this dpsynth reads version {VERSION} "
-            f"of {sorted(FIELDS)}; upgrade dpsynth"
+            f"ledger row {row.seq} is of kind {row.kind!r}, version {version!r}; this dpsynth reads versions up to "
+            f"{VERSION} of {sorted(FIELDS)}; upgrade dpsynth"
         )
     if frozenset(body) != FIELDS[row.kind]:
         raise corrupt(row.seq, f"a {row.kind!r} row holds {sorted(FIELDS[row.kind])}, this one {sorted(body)}")
+    if version != version_of(row.kind, body):
+        raise corrupt(row.seq, f"version {version} of a {row.kind!r} does not say this")
     return body
 
 

@@ -1,18 +1,17 @@
-"""The state of accounts: a fold of the ledger's rows, and nothing that the rows do not say."""
+"""The state of an account and its releases: what the ledger's rows say, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, final
 
 from accountants.budget import Budget
 from accountants.claim import Claim
-from accountants.errors import BudgetError, PolicyError
-from accountants.ledger.rows import Row, corrupt
+from accountants.ledger.frozen_map import FrozenMap
+from accountants.ledger.rows import Row
 from accountants.lifetime import Charge, Filter, Lifetime
 from accountants.policy import Policy
 from accountants.unit import PrivacyUnit
@@ -48,7 +47,7 @@ class ReleaseState:
         id: random hex, drawn at reservation.
         status: see `Status`.
         charge: what it costs unless voided.
-        model: digest of the committed model.
+        model: digest of the committed model; None where the run made none, and nothing can be drawn from it.
         charged: events the run asked for, as the commit recorded them: ``{"plan": [...], "frame": [...]}``.
             What they sum to is not a guarantee; the charge is.
         reason: why it was forfeited.
@@ -94,14 +93,34 @@ class ReleaseState:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Figures kept beside the releases, so that no decision has to go through them all.
+
+    Attributes:
+        spent: the exact sum of charges, not rounded.
+        by_labels: the same by (purpose, recipient).
+        costing: how many releases cost.
+        running: the id of the release that runs.
+        unit: the claim's privacy unit of the last reservation, as JSON.
+    """
+
+    spent: Charge = field(default_factory=Charge)
+    by_labels: FrozenMap[tuple[str | None, str | None], Charge] = field(default_factory=FrozenMap)
+    costing: int = 0
+    running: str | None = None
+    unit: Mapping[str, Any] | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class AccountState:
     """An account as its rows say.
 
     Attributes:
         dataset: its id.
-        lifetime: the budget and the filter that guards it.
-        policy: the policy it was opened with, if any.
-        spent: charges of all releases that are not voided.
+        lifetime: the budget and the filter that guards it, as last amended.
+        policy: the policy it was opened with or given since, if any.
+        amendments: how often lifetime or policy were amended; the rows hold the history.
         releases: by id, in order of reservation.
         draws: the first draw row of each table digest.
     """
@@ -109,9 +128,10 @@ class AccountState:
     dataset: str
     lifetime: Lifetime
     policy: Policy | None = None
-    spent: Charge = field(default_factory=Charge)
-    releases: Mapping[str, ReleaseState] = field(default_factory=lambda: MappingProxyType({}))
-    draws: Mapping[str, Row] = field(default_factory=lambda: MappingProxyType({}))
+    amendments: int = 0
+    releases: FrozenMap[str, ReleaseState] = field(default_factory=FrozenMap)
+    draws: FrozenMap[str, Row] = field(default_factory=FrozenMap)
+    tally: Tally = field(default_factory=Tally, repr=False)
 
     @property
     def budget(self) -> Budget:
@@ -125,8 +145,13 @@ class AccountState:
 
     @property
     def cap_mu_squared(self) -> Decimal | None:
-        """The cap fixed at opening; None for a `sum` account."""
+        """The cap on record; None for a `sum` account."""
         return self.lifetime.mu_squared
+
+    @property
+    def spent(self) -> Charge:
+        """Charges of all releases that are not voided, their exact sum rounded up once."""
+        return Charge.total([self.tally.spent])
 
     @property
     def spent_mu_squared(self) -> Decimal:
@@ -146,12 +171,12 @@ class AccountState:
     @property
     def running(self) -> ReleaseState | None:
         """The release that runs, or whose process died."""
-        return next((release for release in self.releases.values() if release.status is Status.RUNNING), None)
+        return None if self.tally.running is None else self.releases[self.tally.running]
 
     @property
     def unit(self) -> PrivacyUnit | None:
-        """The privacy unit of the first release that was not voided; all later ones share its column."""
-        return next((release.unit for release in self.releases.values() if release.costs), None)
+        """The privacy unit of the last release to be reserved, None where no release costs; all share its column."""
+        return PrivacyUnit.from_json(dict(self.tally.unit)) if self.tally.costing and self.tally.unit else None
 
     def remaining_epsilon(self, delta: float | str | Decimal) -> Decimal:
         """The largest epsilon one more release at `delta` may declare; 0 where none is admitted.
@@ -162,129 +187,9 @@ class AccountState:
         return self.lifetime.remaining_epsilon(self.spent, delta)
 
     def spent_on(self, *, purpose: str | None = None, recipient: str | None = None) -> Charge:
-        """Charges of the releases under one label."""
+        """Charges of the releases under one label, or under both."""
         return Charge.total(
-            release.charge
-            for release in self.releases.values()
-            if release.costs
-            and (purpose is None or release.purpose == purpose)
-            and (recipient is None or release.recipient == recipient)
+            charge
+            for labels, charge in self.tally.by_labels.items()
+            if (purpose is None or labels[0] == purpose) and (recipient is None or labels[1] == recipient)
         )
-
-
-@final
-class Fold:
-    """Applies rows to accounts, one after another, and refuses a row that cannot follow those before it.
-
-    Args:
-        accounts: states to go on from. They are not changed.
-    """
-
-    def __init__(self, accounts: Mapping[str, AccountState] | None = None) -> None:
-        self._accounts: dict[str, AccountState] = dict(accounts or {})
-        self._releases: dict[str, dict[str, ReleaseState]] = {}
-        self._draws: dict[str, dict[str, Row]] = {}
-        self._spent: dict[str, Charge] = {}
-
-    def apply(self, row: Row, body: Mapping[str, Any]) -> None:
-        """Take one verified row.
-
-        Raises:
-            LedgerCorrupt: the row cannot follow: its account is not open, its release is in another state, its
-                charge exceeds the lifetime budget. No session writes such a row.
-        """
-        try:
-            if row.kind == "open":
-                self._open(row, body)
-            else:
-                self._thaw(row)
-                self._step(row, body)
-        except (BudgetError, PolicyError, KeyError, TypeError, ValueError, AttributeError):
-            raise corrupt(row.seq, f"its body does not describe a {row.kind!r}") from None
-
-    def states(self) -> Mapping[str, AccountState]:
-        """The accounts as of the last row."""
-        for name, releases in self._releases.items():
-            self._accounts[name] = replace(
-                self._accounts[name],
-                spent=self._spent[name],
-                releases=MappingProxyType(releases),
-                draws=MappingProxyType(self._draws[name]),
-            )
-        self._releases, self._draws, self._spent = {}, {}, {}
-        return MappingProxyType(dict(self._accounts))
-
-    def _open(self, row: Row, body: Mapping[str, Any]) -> None:
-        if row.account in self._accounts:
-            raise corrupt(row.seq, f"it opens {row.account!r} a second time")
-        policy = None if body["policy"] is None else Policy.from_json(body["policy"])
-        self._accounts[row.account] = AccountState(row.account, Lifetime.from_json(body["lifetime"]), policy)
-
-    def _thaw(self, row: Row) -> None:
-        """Copy an account's dicts on its first change, so that states handed out before stay as they were."""
-        name = row.account
-        if name not in self._accounts:
-            raise corrupt(row.seq, f"its account {name!r} was never opened")
-        if name not in self._releases:
-            state = self._accounts[name]
-            self._releases[name], self._draws[name] = dict(state.releases), dict(state.draws)
-            self._spent[name] = state.spent
-
-    def _step(self, row: Row, body: Mapping[str, Any]) -> None:
-        name, release_id = row.account, str(body["release"])
-        releases = self._releases[name]
-        if row.kind == "reserve":
-            if release_id in releases:
-                raise corrupt(row.seq, f"it reserves release {release_id!r} a second time")
-            charge = Charge.from_json(body["charge"])
-            if not self._accounts[name].lifetime.admits(self._spent[name], charge):
-                raise corrupt(row.seq, "its charge exceeds what the lifetime budget had left")
-            self._spent[name] = self._spent[name] + charge
-            releases[release_id] = ReleaseState(release_id, Status.RESERVED, charge, body["claim"])
-            return
-        release = releases.get(release_id)
-        wanted = _BEFORE[row.kind]
-        if release is None or release.status is not wanted:
-            found = "never reserved" if release is None else release.status.value
-            raise corrupt(row.seq, f"a {row.kind!r} needs a release that is {wanted.value}; this one is {found}")
-        match row.kind:
-            case "start":
-                release = replace(release, status=Status.RUNNING)
-            case "void":
-                release = replace(release, status=Status.VOIDED)
-            case "forfeit":
-                release = replace(release, status=Status.FORFEITED, reason=ReasonCode(body["reason"]))
-            case "commit":
-                charged = {"plan": list(body["charged"]["plan"]), "frame": list(body["charged"]["frame"])}
-                release = replace(release, status=Status.COMMITTED, model=str(body["model"]), charged=charged)
-            case "draw":
-                if body["model"] != release.model:
-                    raise corrupt(row.seq, "it draws from a model that its release did not commit")
-                table = str(body["table"])
-                self._draws[name].setdefault(table, row)
-                release = replace(release, draws=(*release.draws, table))
-        releases[release_id] = release
-        if row.kind == "void":
-            # Summed again, not subtracted: a rounded sum less one of its parts is not the sum of the others.
-            self._spent[name] = Charge.total(each.charge for each in releases.values() if each.costs)
-
-
-_BEFORE = {
-    "start": Status.RESERVED,
-    "void": Status.RESERVED,
-    "commit": Status.RUNNING,
-    "forfeit": Status.RUNNING,
-    "draw": Status.COMMITTED,
-}
-
-
-def fold(rows: Iterable[Row]) -> Mapping[str, AccountState]:
-    """The accounts that verified `rows` make, from nothing.
-
-    Raises:
-        LedgerCorrupt: a row cannot follow those before it.
-    """
-    folding = Fold()
-    for row in rows:
-        folding.apply(row, row.body)
-    return folding.states()

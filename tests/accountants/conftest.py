@@ -1,6 +1,6 @@
 """Claims and ledgers for the tests of the record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -18,8 +18,18 @@ from accountants import (
     SigningKey,
     mu_squared_cap,
 )
+from tests.accountants.places import ANCHORS, LEDGERS, AnchorPlace, Place, PostgresPlace, SQLitePlace
+from tests.postgres import Server, binaries
 
 SCHEMA = "5c" * 32
+
+
+def pytest_generate_tests(metafunc) -> None:
+    """Whatever is about a ledger's store runs on every store there is."""
+    if "place" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2].startswith(
+        ("test_ledger", "test_store")
+    ):
+        metafunc.parametrize("place", ["sqlite", "postgresql"], indirect=True)
 
 
 @lru_cache
@@ -56,12 +66,54 @@ def key() -> SigningKey:
     return SigningKey.generate()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server of this test process's own."""
+    installed = binaries()
+    if installed is None:
+        pytest.skip("no PostgreSQL server binaries on PATH or in /usr/lib/postgresql")
+    server = Server(installed)
+    with server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {LEDGERS}")
+        connection.execute(f"CREATE DATABASE {ANCHORS}")
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def url(tmp_path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+def new_place(request, tmp_path) -> Callable[..., Place]:
+    """Makes places of a kind."""
+
+    def make(kind: str, name: str = "ledger.db", database: str = LEDGERS) -> Place:
+        if kind == "sqlite":
+            return SQLitePlace(tmp_path / name)
+        return PostgresPlace(request.getfixturevalue("postgres"), database)
+
+    return make
+
+
+@pytest.fixture
+def place(request, new_place) -> Place:
+    """Where the test's ledger is: SQLite, and in the ledger's own tests PostgreSQL too."""
+    return new_place(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def url(place) -> str:
+    return place.url
+
+
+@pytest.fixture(params=["file", "database"])
+def anchor(request, place, new_place, tmp_path) -> AnchorPlace:
+    """Where the test's anchor is: a file, or a second database of the same kind as the ledger's."""
+    if request.param == "database":
+        second = new_place(place.kind, "anchor.db", ANCHORS)
+        return AnchorPlace(second.url, second)
+    (tmp_path / "elsewhere").mkdir()
+    return AnchorPlace(tmp_path / "elsewhere" / "anchor.json")
 
 
 @pytest.fixture
 def account(url, key):
-    """An account of (1, 1e-8) in a file."""
+    """An account of (1, 1e-8)."""
     return Ledger(url, key).open("hie-2026", Budget(1, 1e-8))

@@ -1,16 +1,13 @@
 """What the chain, the signatures and the anchor catch; and, as plainly, what they do not."""
 
 import dataclasses
-import json
-import shutil
-import sqlite3
 import time
 
 import pytest
 
 from accountants import Budget, Keyring, Ledger, LedgerCorrupt, LedgerError, Refused, SigningKey
-from accountants.ledger.anchor import Anchor
 from accountants.ledger.rows import GENESIS, Row, row_hash
+from tests.accountants.places import SQLitePlace
 
 MODEL = "a" * 64
 COLUMNS = ("account", "kind", "text", "prev", "hash", "signature", "key_id")
@@ -18,38 +15,34 @@ COLUMNS = ("account", "kind", "text", "prev", "hash", "signature", "key_id")
 
 @pytest.fixture(scope="session")
 def eight_rows(tmp_path_factory, key, make_claim):
-    """A ledger file, made once and copied by each test."""
-    path = tmp_path_factory.mktemp("ledger") / "ledger.db"
-    account = Ledger(f"sqlite:///{path}", key).open("hie-2026", Budget(1, 1e-8))
+    """A ledger's rows, made once and loaded by each test."""
+    made = SQLitePlace(tmp_path_factory.mktemp("ledger") / "ledger.db")
+    account = Ledger(made.url, key).open("hie-2026", Budget(1, 1e-8))
     for epsilon in ("0.2", "0.3"):
         run = account.reserve(make_claim(epsilon))
         run.start()
         run.commit(MODEL)
     account.draw(run.id, MODEL, "b" * 64, 10)
-    return path
+    return made.rows()
 
 
 @pytest.fixture
-def busy(eight_rows, tmp_path, url, key):
+def busy(eight_rows, place, url, key):
     """An account with eight rows, seen by this process."""
-    shutil.copy(eight_rows, tmp_path / "ledger.db")
+    ledger = Ledger(url, key)
+    place.load(eight_rows)
     account = Ledger(url, key).account("hie-2026")
     assert account.ledger.head[0] == 8
+    del ledger
     return account
 
 
-def drop_triggers(connection):
-    for trigger in ("ledger_no_update", "ledger_no_delete", "ledger_next_only"):
-        connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
-
-
 @pytest.fixture
-def raw(tmp_path, busy):
-    """The file through another program, triggers dropped."""
-    connection = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    drop_triggers(connection)
-    yield connection
-    connection.close()
+def raw(place, busy):
+    """The rows through another program, triggers dropped."""
+    with place.raw() as connection:
+        place.drop_guards(connection)
+        yield connection
 
 
 def caught(url, key, says):
@@ -64,34 +57,50 @@ def caught(url, key, says):
             attempt(Ledger(url, key))
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
+ATTACKS = {
+    "sqlite": (
         "UPDATE ledger_rows SET text = replace(text, '0.2', '0.1')",
         "DELETE FROM ledger_rows WHERE seq = 8",
         "INSERT OR REPLACE INTO ledger_rows SELECT * FROM ledger_rows WHERE seq = 8",
         "INSERT OR REPLACE INTO ledger_rows SELECT 20, account, kind, text, prev, hash, signature, key_id "
         "FROM ledger_rows WHERE seq = 8",
-    ],
-)
-def test_other_tools_are_refused(tmp_path, busy, statement):
-    connection = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
-        connection.execute(statement)
-    connection.close()
-    busy.ledger.verify()
+    ),
+    "postgresql": (
+        "UPDATE ledger_rows SET text = replace(text, '0.2', '0.1')",
+        "DELETE FROM ledger_rows WHERE seq = 8",
+        "TRUNCATE ledger_rows",
+        "INSERT INTO ledger_rows SELECT * FROM ledger_rows WHERE seq = 8 ON CONFLICT (seq) DO UPDATE SET kind = 'void'",
+        "INSERT INTO ledger_rows SELECT 20, account, kind, text, prev, hash, signature, key_id "
+        "FROM ledger_rows WHERE seq = 8",
+        "SET session_replication_role = replica; DELETE FROM ledger_rows",
+    ),
+}
+
+
+def test_other_tools_are_refused(place, busy):
+    for statement in ATTACKS[place.kind]:
+        with place.raw() as connection, pytest.raises(place.refused, match="append-only"):
+            connection.execute(statement)
+    assert busy.ledger.verify()[0] == 8
+
+
+def test_dropped_triggers_are_made_again(place, busy, url, key):
+    with place.raw() as connection:
+        place.drop_guards(connection)
+    Ledger(url, key)
+    test_other_tools_are_refused(place, busy)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_any_edit_of_any_row(url, key, raw, column):
+def test_any_edit_of_any_row(place, url, key, raw, column):
     for seq in range(1, 9):
         (value,) = raw.execute(f"SELECT {column} FROM ledger_rows WHERE seq = ?", (seq,)).fetchone()
         edited = value[:-2] + ("0" if value[-2] != "0" else "1") + value[-1]
-        drop_triggers(raw)
+        place.drop_guards(raw)
         raw.execute(f"UPDATE ledger_rows SET {column} = ? WHERE seq = ?", (edited, seq))
         with pytest.raises(LedgerCorrupt, match=f"row {seq} "):
             Ledger(url, key).verify()
-        drop_triggers(raw)
+        place.drop_guards(raw)
         raw.execute(f"UPDATE ledger_rows SET {column} = ? WHERE seq = ?", (value, seq))
     assert Ledger(url, key).verify()[0] == 8
 
@@ -124,22 +133,22 @@ def test_swapped_rows(url, key, raw):
     caught(url, key, "row 4 ")
 
 
-def test_a_field_that_is_not_text(url, key, raw):
+def test_a_field_that_is_not_text(place, url, key, raw):
+    if place.kind != "sqlite":
+        pytest.skip("PostgreSQL keeps a column's type")
     raw.execute("UPDATE ledger_rows SET signature = x'00ff' WHERE seq = 4")
     caught(url, key, "row 4 .*not text")
 
 
-def resign(raw, rows, key, edit):
+def resign(place, rows, key, edit):
     """The best forgery without the key: edit, then chain and sign everything afresh."""
-    drop_triggers(raw)  # a session that opened the ledger in between has made them again
-    raw.execute("DELETE FROM ledger_rows")
-    prev = GENESIS
+    forged, prev = [], GENESIS
     for old in rows:
         body = {name: value for name, value in old.body.items() if name != "version"}
         row = Row.signed(old.seq, old.account, old.kind, edit(old.kind, body), prev, key)
-        values = [getattr(row, name) for name in ("seq", *COLUMNS)]
-        raw.execute("INSERT INTO ledger_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        forged.append(dataclasses.astuple(row))
         prev = row.hash
+    place.load(forged)
 
 
 def cheaper(kind, body):
@@ -148,9 +157,9 @@ def cheaper(kind, body):
     return body
 
 
-def test_signed_again_with_a_fresh_key(url, key, raw, busy):
+def test_signed_again_with_a_fresh_key(place, url, key, busy):
     rows = busy.ledger.rows()
-    resign(raw, rows, SigningKey.generate(), lambda kind, body: body)
+    resign(place, rows, SigningKey.generate(), lambda kind, body: body)
     caught(url, key, "row 1 .*not trusted")
     with pytest.raises(LedgerCorrupt, match="this process has read another row"):
         busy.ledger.head
@@ -180,14 +189,14 @@ def test_a_forged_row_at_the_end(url, key, raw, busy, signature):
         busy.state
 
 
-def test_a_stolen_key_still_has_to_add_up(url, key, raw, busy):
+def test_a_stolen_key_still_has_to_add_up(place, url, key, busy):
     """With the key anything can be signed; a full verify still sees a charge below its claim, a fold a bad order."""
     rows = busy.ledger.rows()
-    resign(raw, rows, key, cheaper)
+    resign(place, rows, key, cheaper)
     assert Ledger(url, key).account("hie-2026").state.spent_mu_squared < 1e-6
     with pytest.raises(LedgerCorrupt, match=r"row 2 .*below its claim"):
         Ledger(url, key).verify()
-    resign(raw, [row for row in rows if row.kind != "open"], key, lambda kind, body: body)
+    resign(place, [row for row in rows if row.kind != "open"], key, lambda kind, body: body)
     with pytest.raises(LedgerCorrupt):
         Ledger(url, key).verify()
 
@@ -205,17 +214,17 @@ def test_a_stolen_key_still_has_to_add_up(url, key, raw, busy):
         ("open", {"lifetime": {"budget": {"epsilon": "1", "delta": "1"}, "filter": "gdp", "cap": None}}, "describe"),
     ],
 )
-def test_signed_rows_that_cannot_follow(url, key, raw, busy, kind, change, says):
-    resign(raw, busy.ledger.rows(), key, lambda k, body: {**body, **change} if k == kind else body)
+def test_signed_rows_that_cannot_follow(place, url, key, busy, kind, change, says):
+    resign(place, busy.ledger.rows(), key, lambda k, body: {**body, **change} if k == kind else body)
     caught(url, key, says)
 
 
-def test_a_newer_version_of_a_row(url, key, raw, busy, monkeypatch):
+def test_a_newer_version_of_a_row(place, url, key, busy, monkeypatch):
     rows = busy.ledger.rows()
-    monkeypatch.setattr("accountants.ledger.rows.VERSION", 2)
-    resign(raw, rows, key, lambda kind, body: body)
+    monkeypatch.setattr("accountants.ledger.rows.version_of", lambda *_: 3)
+    resign(place, rows, key, lambda kind, body: body)
     monkeypatch.undo()
-    with pytest.raises(LedgerError, match=r"version 2.*upgrade") as error:
+    with pytest.raises(LedgerError, match=r"version 3.*upgrade") as error:
         Ledger(url, key).head
     assert not isinstance(error.value, LedgerCorrupt)
 
@@ -231,122 +240,7 @@ def test_keys_can_follow_one_another(url, key, busy, make_claim, tmp_path):
         Ledger(url, key).verify()
 
 
-# The anchor -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def anchored(url, key, tmp_path, make_claim):
-    """A ledger with an anchor, and a copy of it from before its last release."""
-    anchor = tmp_path / "elsewhere" / "anchor.json"
-    anchor.parent.mkdir()
-    account = Ledger(url, key, anchor=anchor).open("hie-2026", Budget(1, 1e-8))
-    account.reserve(make_claim("0.2"))
-    shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
-    account.reserve(make_claim("0.7"))
-    return account
-
-
-def test_the_anchor_holds_the_head(anchored, tmp_path):
-    assert anchored.ledger.rollback_detectable
-    seq, digest = anchored.ledger.head
-    assert json.loads((tmp_path / "elsewhere" / "anchor.json").read_text()) == {
-        "version": 1,
-        "seq": seq,
-        "hash": digest,
-    }
-    assert sorted(entry.name for entry in (tmp_path / "elsewhere").iterdir()) == ["anchor.json", "anchor.json.lock"]
-
-
-def test_a_restored_older_copy_is_caught(anchored, url, key, tmp_path, make_claim):
-    shutil.copy(tmp_path / "older.db", tmp_path / "ledger.db")
-    with pytest.raises(LedgerCorrupt, match="rolled back"):
-        Ledger(url, key, anchor=tmp_path / "elsewhere" / "anchor.json").account("hie-2026")
-    with pytest.raises(LedgerCorrupt, match="rolled back"):
-        anchored.reserve(make_claim("0.1"))
-    # Without the anchor nobody can tell, and the ledger says so.
-    blind = Ledger(url, key)
-    assert not blind.rollback_detectable
-    blind.account("hie-2026").reserve(make_claim("0.7"))
-
-
-def test_a_fork_is_caught(anchored, key, tmp_path, make_claim):
-    """A copy that went its own way to the same length."""
-    fork = Ledger(f"sqlite:///{tmp_path / 'older.db'}", key)
-    fork.account("hie-2026").reserve(make_claim("0.6"))
-    assert fork.head[0] == anchored.ledger.head[0]
-    with pytest.raises(LedgerCorrupt, match="forked"):
-        Ledger(f"sqlite:///{tmp_path / 'older.db'}", key, anchor=tmp_path / "elsewhere" / "anchor.json").head
-
-
-def test_a_new_empty_ledger_in_its_place_is_caught(anchored, tmp_path, key):
-    anchor = tmp_path / "elsewhere" / "anchor.json"
-    with pytest.raises(LedgerCorrupt, match="rolled back"):
-        Ledger(f"sqlite:///{tmp_path / 'new.db'}", key, anchor=anchor).open("hie-2026", Budget(1, 1e-8))
-
-
-def test_rows_cut_off_the_end_are_caught_by_anchor_or_by_a_running_process(anchored, tmp_path, url, key):
-    blind = Ledger(url, key)
-    assert blind.head[0] == 3
-    connection = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    connection.execute("DROP TRIGGER ledger_no_delete")
-    connection.execute("DELETE FROM ledger_rows WHERE seq = 3")
-    connection.close()
-    with pytest.raises(LedgerCorrupt, match="rolled back"):
-        blind.head
-    with pytest.raises(LedgerCorrupt, match="rolled back"):
-        Ledger(url, key, anchor=tmp_path / "elsewhere" / "anchor.json").head
-    assert Ledger(url, key).head[0] == 2
-
-
-def test_a_missing_anchor_is_a_reason_to_stop(anchored, tmp_path, url, key):
-    anchor = tmp_path / "elsewhere" / "anchor.json"
-    anchor.unlink()
-    with pytest.raises(LedgerCorrupt, match=r"anchor .* is missing"):
-        Ledger(url, key, anchor=anchor).head
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", '{"version": 2, "seq": 1, "hash": "a"}', "é", '{"version":1,"seq":-1,"hash":""}']
-)
-def test_a_file_that_is_no_anchor(anchored, tmp_path, url, key, text):
-    anchor = tmp_path / "elsewhere" / "anchor.json"
-    anchor.write_text(text)
-    with pytest.raises(LedgerCorrupt, match="not an anchor"):
-        Ledger(url, key, anchor=anchor).head
-
-
-def test_an_anchor_that_cannot_be_written_stops_before_the_charge(tmp_path, url, key, make_claim):
-    with pytest.raises(LedgerError, match=r"cannot|could not"):
-        Ledger(url, key, anchor=tmp_path / "no" / "anchor.json")
-    account = Ledger(url, key, anchor=tmp_path / "anchor.json").open("hie-2026", Budget(1, 1e-8))
-    (tmp_path / "anchor.json.lock").unlink()
-    (tmp_path / "anchor.json.lock").mkdir()
-    with pytest.raises(LedgerError, match="nothing was charged"):
-        account.reserve(make_claim("0.2"))
-    assert account.state.releases == {}
-
-
-def test_an_anchor_left_behind_is_brought_forward(anchored, tmp_path, url, key, monkeypatch, make_claim):
-    """A process that dies between its commit and its anchor, without the dying."""
-    path = tmp_path / "elsewhere" / "anchor.json"
-    with monkeypatch.context() as patch:
-        patch.setattr(Anchor, "advance", lambda *_: None)
-        run = anchored.reserve(make_claim("0.01"))
-    assert json.loads(path.read_text())["seq"] == 3
-    ledger = Ledger(url, key, anchor=path)
-    assert ledger.account("hie-2026").state.releases[run.id].costs
-    assert json.loads(path.read_text())["seq"] == 4
-
-
-def test_an_anchor_never_moves_backwards(tmp_path):
-    anchor = Anchor(tmp_path / "anchor.json")
-    assert anchor.read() is None
-    anchor.advance((5, "a" * 64))
-    anchor.advance((4, "b" * 64))
-    assert anchor.read() == (5, "a" * 64)
-
-
-def test_verifying_a_thousand_rows_is_quick(raw, busy, url, key):
+def test_verifying_a_thousand_rows_is_quick(place, busy, url, key):
     """A void and a reservation over and over, signed directly."""
     opening, reserve = busy.ledger.rows()[:2]
     rows, prev = [opening], opening.hash
@@ -356,10 +250,7 @@ def test_verifying_a_thousand_rows_is_quick(raw, busy, url, key):
         for kind, fields in (("reserve", body), ("void", {"release": body["release"]})):
             rows.append(Row.signed(len(rows) + 1, "hie-2026", kind, fields, prev, key))
             prev = rows[-1].hash
-    raw.execute("DELETE FROM ledger_rows")
-    raw.executemany(
-        "INSERT INTO ledger_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [dataclasses.astuple(row) for row in rows]
-    )
+    place.load([dataclasses.astuple(row) for row in rows])
     begun = time.process_time()
     assert Ledger(url, key).head[0] == 1001
     assert time.process_time() - begun < 3.0, "about 0.1 s on an idle core"

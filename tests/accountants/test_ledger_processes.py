@@ -3,53 +3,11 @@
 import os
 import signal
 import time
-import warnings
 
 import pytest
 
 from accountants import Budget, Charge, GateRefused, Gaussian, Ledger, LedgerBusy, LedgerError, Status
-from accountants.ledger.anchor import Anchor
-from accountants.ledger.store import Store
-
-MODEL = "a" * 64
-
-
-class Child:
-    """A forked process that runs `work(say)`; what it says comes back line by line."""
-
-    def __init__(self, work):
-        read, write = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside a test runner's threads
-            self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.close(read)
-                work(lambda word: os.write(write, f"{word}\n".encode()))
-            except BaseException as error:
-                os.write(write, f"{type(error).__name__}: {error}\n".encode())
-            finally:
-                os._exit(0)
-        os.close(write)
-        self._lines = os.fdopen(read)
-        self._ended = False
-
-    def hear(self) -> str:
-        return self._lines.readline().strip()
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> int:
-        """The signal it died of, or 0."""
-        self._ended = True
-        self._lines.close()
-        return os.waitpid(self.pid, 0)[1] & 0x7F
-
-    def end(self) -> None:
-        if not self._ended:
-            self.kill()
-            self.wait()
+from tests.accountants.faults import MODEL, POINTS, WRITES, Child, audit, die_at, one_release, patiently
 
 
 @pytest.fixture
@@ -92,19 +50,19 @@ def test_racing_for_the_last_of_a_budget(account, fork, make_claim, url, key, tm
     account.ledger.verify()
 
 
-def test_processes_opening_one_ledger_at_once(fork, url, key, tmp_path):
+def test_processes_opening_one_ledger_at_once(fork, url, key, anchor):
     """File, layout, anchor and account are made once."""
 
     def work(say):
         try:
-            Ledger(url, key, anchor=tmp_path / "anchor.json").open("hie-2026", Budget(1, 1e-8))
+            Ledger(url, key, anchor=anchor.where).open("hie-2026", Budget(1, 1e-8))
             say("opened")
         except LedgerError as error:
             say("second" if "open already" in str(error) else error)
 
     children = [fork(work) for _ in range(6)]
     assert sorted(child.hear() for child in children) == ["opened"] + ["second"] * 5
-    Ledger(url, key, anchor=tmp_path / "anchor.json").verify()
+    Ledger(url, key, anchor=anchor.where).verify()
 
 
 def test_one_run_per_dataset_and_a_kill_is_charged_whole(account, fork, make_claim, url, key):
@@ -127,7 +85,7 @@ def test_one_run_per_dataset_and_a_kill_is_charged_whole(account, fork, make_cla
     assert account.state.spent_mu_squared == claim.capacity
     child.kill()
     assert child.wait() == signal.SIGKILL
-    run = account.reserve(make_claim("0.1"))
+    run = patiently(lambda: account.reserve(make_claim("0.1")))
     lost = account.state.releases[running]
     assert (lost.status, lost.reason) == (Status.FORFEITED, "crashed")
     assert account.state.spent_mu_squared > claim.capacity
@@ -191,13 +149,13 @@ def test_a_ledger_in_memory_stays_in_its_process(fork, make_claim):
     assert "belongs to the process" in fork(work).hear()
 
 
-def test_readers_beside_a_writer_never_see_a_rollback(fork, url, key, tmp_path, make_claim):
+def test_readers_beside_a_writer_never_see_a_rollback(fork, url, key, anchor, make_claim):
     """The anchor is written after the rows and read before them, so no interleaving looks like a rolled-back ledger."""
-    anchor, claim = tmp_path / "anchor.json", make_claim("0.01")
-    account = Ledger(url, key, anchor=anchor).open("hie-2026", Budget(1, 1e-8))
+    claim = make_claim("0.01")
+    account = Ledger(url, key, anchor=anchor.where).open("hie-2026", Budget(1, 1e-8))
 
     def read(say):
-        mine = Ledger(url, key, anchor=anchor)
+        mine = Ledger(url, key, anchor=anchor.where)
         last = 0
         while last < 31:
             last = mine.head[0]
@@ -209,60 +167,56 @@ def test_readers_beside_a_writer_never_see_a_rollback(fork, url, key, tmp_path, 
     assert [child.hear() for child in children] == ["agreed", "agreed"]
 
 
-ROWS = ("reserve", "start", "commit", "draw")
+KILLS = [(where, nth) for where in POINTS for nth in (1, 2, 3, 4)] + [("locked", 1)]
 
 
-@pytest.mark.parametrize("nth", [1, 2, 3, 4])
-@pytest.mark.parametrize("where", ["before", "inserted", "committed", "anchored"])
-def test_kill_at_every_write(tmp_path, fork, url, key, make_claim, where, nth):
-    """kill -9 before and inside each of a release's four writes, between commit and anchor, and after.
+@pytest.mark.parametrize(("where", "nth"), KILLS)
+def test_kill_at_every_write(place, new_place, tmp_path, fork, url, key, make_claim, where, nth):
+    """kill -9 around each of a release's four writes, and while starting.
 
     Whatever the moment: the ledger opens, verifies, agrees with its anchor, holds exactly the rows committed,
     charges what was reserved, and the next session runs.
     """
-    anchor, claim = tmp_path / "anchor.json", make_claim("0.3")
+    claim = make_claim("0.3")
+    anchor = tmp_path / "anchor.json" if place.kind == "sqlite" else new_place(place.kind, database="anchors").url
     Ledger(url, key, anchor=anchor).open("hie-2026", Budget(1, 1e-8))
 
     def work(say):
-        rows = 0
-        insert, advance = Store.insert, Anchor.advance
-
-        def here(point):
-            if where == point and rows == nth:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        def counted(self, connection, row):
-            nonlocal rows
-            rows += 1
-            here("before")
-            insert(self, connection, row)
-            here("inserted")
-
-        def anchored(self, head):
-            here("committed")
-            advance(self, head)
-            here("anchored")
-
-        Store.insert, Anchor.advance = counted, anchored
-        account = Ledger(url, key, anchor=anchor).account("hie-2026")
-        run = account.reserve(claim)
-        run.start().charge(Gaussian(1000.0))
-        run.commit(MODEL)
-        account.draw(run.id, MODEL, "b" * 64, 10)
+        die_at(where, nth)
+        one_release(Ledger(url, key, anchor=anchor).account("hie-2026"), claim, say)
         say("alive")
 
     child = fork(work)
-    assert child.hear() == ""
-    assert child.wait() == signal.SIGKILL
-    written = nth if where in ("committed", "anchored") else nth - 1
-    fresh = Ledger(url, key, anchor=anchor)
-    assert [row.kind for row in fresh.rows()] == ["open", *ROWS[:written]]
-    fresh.verify()
-    account = fresh.account("hie-2026")
+    said = child.hear_all()
+    assert child.wait() == signal.SIGKILL, said
+    written = nth if where in ("committed", "anchored", "locked") else nth - 1
+    account = patiently(lambda: audit(url, key, anchor, said))
+    assert [row.kind for row in account.ledger.rows()] == ["open", *WRITES[:written]]
     assert account.state.spent_mu_squared == (claim.capacity if written else 0)
-    run = account.reserve(claim)
+    run = patiently(lambda: account.reserve(claim))
     run.start()
     run.commit(MODEL)
     statuses = [release.status for release in account.state.releases.values()]
     lost = {0: [], 1: [Status.RESERVED], 2: [Status.FORFEITED]}.get(written, [Status.COMMITTED])
     assert statuses == [*lost, Status.COMMITTED]
+
+
+def test_kills_at_random_times(place, tmp_path, fork, url, key, make_claim):
+    """The same at moments nobody chose; experiments/ledger_faults.py does it a thousand times."""
+    claim, anchor, said = make_claim("0.02"), tmp_path / "anchor.json", []
+    Ledger(url, key, anchor=anchor).open("hie-2026", Budget(1, 1e-8))
+
+    def work(say):
+        account = Ledger(url, key, anchor=anchor).account("hie-2026")
+        while True:
+            one_release(account, claim, say)
+
+    for number in range(5):
+        child = fork(work)
+        said.append(child.hear())
+        time.sleep(0.01 * number)
+        child.kill()
+        said += child.hear_all()
+        child.wait()
+        account = audit(url, key, anchor, [line for line in said if line])
+    assert patiently(lambda: account.reserve(claim)).status is Status.RESERVED
