@@ -26,6 +26,7 @@ from accountants.exact import DOWN
 from accountants.lifetime import Charge, Lifetime
 from accountants.plan import AdaptivePlan, FixedPlan, plan_from_json
 from accountants.reading import FALSE_POSITIVES, read, trade_off
+from accountants.unit import PrivacyUnit
 from accountants.wording import (
     anchor_in_words,
     chance_in_words,
@@ -121,6 +122,7 @@ def predicate(
     issue: Issue,
     issuer: Mapping[str, str],
     deployment: Deployment | None = None,
+    account: Accounting | None = None,
 ) -> dict[str, Any]:
     """What the certificate of one release says, but for the digests of the files that say it too.
 
@@ -135,6 +137,7 @@ def predicate(
         issuer: ``key_id`` and ``public_key`` of the signer. It lets a reader tell intact from broken; it is
             never a reason to trust.
         deployment: the custodian's own words, repeated and not checked.
+        account: what both accountants make of `claim`, where that is known already.
     """
     return {
         "version": VERSION,
@@ -146,7 +149,7 @@ def predicate(
         "release": {"id": issue.release, "purpose": claim.purpose, "recipient": claim.recipient},
         "deployment": (deployment or Deployment()).to_json(),
         "product": {"type": "Synthetic data", "input": wording.INPUT, "output": wording.OUTPUT},
-        "guarantee": _guarantee(claim),
+        "guarantee": _guarantee(claim, account or account_for(claim)),
         "lifetime": _lifetime(lifetime, spent),
         "trust": {
             "model": "Central",
@@ -210,13 +213,61 @@ def statement(body: Mapping[str, Any], subjects: Mapping[str, str]) -> dict[str,
     }
 
 
+def restated(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What this version says of the parameters that a certificate declares: `body` again, had it issued it.
+
+    Figures of both accountants are taken as stated: `accountants.recomputation` judges them, with room for the last
+    bits of another platform.
+
+    Raises:
+        AccountingError, LookupError, TypeError, ValueError: the parameters do not describe a release.
+    """
+    guarantee, looks, table, ledger = (body[name] for name in ("guarantee", "looks", "table", "ledger"))
+    budget, given = Budget.from_json(guarantee["budget"]), tuple(table["given"])
+    assumed = given_assumptions(given)
+    claim = Claim(
+        budget=budget,
+        unit=PrivacyUnit.from_json(guarantee["unit"]),
+        plan=plan_from_json(looks["plan"]),
+        frame=charged_events(looks["frame"]),
+        generator=body["generator"]["name"],
+        parameters=body["generator"]["parameters"],
+        schema_digest=body["schema"]["sha256"],
+        schema_origin=body["schema"]["origin"],
+        numerics=guarantee["numerics"]["class"],
+        assumptions=tuple(body["assumptions"][: len(body["assumptions"]) - len(assumed)]),
+        purpose=body["release"]["purpose"],
+        recipient=body["release"]["recipient"],
+    )
+    stated, slack = guarantee["accounting"], numerical_slack(budget.epsilon)
+    second = stated["second_accountant"]
+    return predicate(
+        software=body["software"],
+        dataset=body["dataset"],
+        claim=claim,
+        charged=looks["charged"],
+        lifetime=Lifetime.from_json(body["lifetime"]),
+        spent=Charge.from_json(body["lifetime"]["charged"]),
+        draw=Draw(table["sha256"], body["model"]["sha256"], table["rows"], given),
+        issue=Issue(body["issued"], body["release"]["id"], ledger["seq"], ledger["hash"], ledger["anchored"]),
+        issuer=body["issuer"],
+        deployment=Deployment.from_stated(body["deployment"]),
+        account=Accounting(
+            DOWN.subtract(budget.delta, slack),
+            slack,
+            float(stated["epsilon"]),
+            Interval(float(second["low"]), float(second["high"])),
+        ),
+    )
+
+
 def sign(body: Mapping[str, Any], key: Signer) -> bytes:
     """The statement as a signed DSSE file: canonical JSON (RFC 8785) inside."""
     return Envelope.seal(PAYLOAD_TYPE, rfc8785.dumps(dict(body)), key).to_bytes()
 
 
-def _guarantee(claim: Claim) -> dict[str, Any]:
-    account = account_for(claim)
+def _guarantee(claim: Claim, account: Accounting) -> dict[str, Any]:
+    charge = Charge.of(claim)
     return {
         "definition": "(epsilon, delta)-differential privacy",
         "variant": VARIANT,
@@ -226,7 +277,7 @@ def _guarantee(claim: Claim) -> dict[str, Any]:
         "contribution": wording.contribution(claim.unit),
         "relation_in_words": relation_in_words(claim.unit),
         "in_words": guarantee_in_words(claim.budget, claim.unit),
-        **_reading(claim.budget, claim.capacity, account.slack),
+        **_reading(claim.budget, charge.mu_squared, account.slack, charge.delta0),
         "accounting": {
             "mu_squared": str(claim.capacity),
             "delta_used": str(account.delta_used),
@@ -246,14 +297,14 @@ def _lifetime(lifetime: Lifetime, spent: Charge) -> dict[str, Any]:
         **lifetime.to_json(),
         "charged": spent.to_json(),
         "replenished": wording.REPLENISHED,
-        **_reading(lifetime.budget, lifetime.mu_squared, numerical_slack(lifetime.budget.epsilon)),
+        **_reading(lifetime.budget, lifetime.mu_squared, numerical_slack(lifetime.budget.epsilon), lifetime.delta0),
         "in_words": lifetime_in_words(lifetime.budget),
     }
 
 
-def _reading(budget: Budget, mu_squared: Decimal | None, slack: Decimal) -> dict[str, Any]:
+def _reading(budget: Budget, mu_squared: Decimal | None, slack: Decimal, delta0: Decimal) -> dict[str, Any]:
     """The figures that need no epsilon to be understood."""
-    reading = read(budget, mu_squared, slack)
+    reading = read(budget, mu_squared, slack, delta0)
     return {
         "most_the_odds_can_change": str(reading.odds),
         "best_true_positive_rate": {
@@ -262,16 +313,18 @@ def _reading(budget: Budget, mu_squared: Decimal | None, slack: Decimal) -> dict
         },
         "trade_off": [
             {"false_positive_rate": str(rate), "at_most": str(best)}
-            for rate, best in trade_off(budget, mu_squared, slack)
+            for rate, best in trade_off(budget, mu_squared, slack, delta0)
         ],
     }
 
 
-def _kinds(claim: Claim) -> set[str]:
-    """The kinds of looks that the claim lets the run make."""
+def _kinds(claim: Claim) -> dict[str, list[str]]:
+    """The kinds of looks that the claim lets the run make, with what their events take for granted."""
     plan = claim.plan
-    planned = plan.kinds if isinstance(plan, AdaptivePlan) else {event.kind for event in plan.events}
-    return {*planned, *(event.kind for event in claim.frame)}
+    kinds: dict[str, list[str]] = {kind: [] for kind in plan.kinds} if isinstance(plan, AdaptivePlan) else {}
+    for event in (*(() if isinstance(plan, AdaptivePlan) else plan.events), *claim.frame):
+        kinds.setdefault(event.kind, []).extend(getattr(event, "assumptions", ()))
+    return kinds
 
 
 def _looks(claim: Claim, charged: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
@@ -327,6 +380,7 @@ __all__ = [
     "predicate",
     "protected",
     "relation_in_words",
+    "restated",
     "sign",
     "statement",
     "unit_in_words",

@@ -124,6 +124,17 @@ class Deployment:
         return cls(**body)
 
     @classmethod
+    def from_stated(cls, body: Mapping[str, str]) -> Deployment:
+        """The inverse of `to_json`.
+
+        Raises:
+            DeploymentError, ValueError: not what `to_json` makes.
+        """
+        given = {name: text for name, text in body.items() if text != NOT_DECLARED}
+        units = given.pop("about_units", None)
+        return cls.from_json(given if units is None else {**given, "about_units": int(units)})
+
+    @classmethod
     def from_yaml(cls, path: Path | str) -> Deployment:
         """Read a deployment file.
 

@@ -37,7 +37,12 @@ class Reading:
     true_positives: Decimal
 
 
-def read(budget: Budget, mu_squared: Decimal | None = None, slack: Decimal = Decimal(0)) -> Reading:
+def read(
+    budget: Budget,
+    mu_squared: Decimal | None = None,
+    slack: Decimal = Decimal(0),
+    delta0: Decimal = Decimal(0),
+) -> Reading:
     """What `budget` means. The arguments are those of `best_true_positives`.
 
     >>> read(Budget(1)).odds
@@ -45,11 +50,15 @@ def read(budget: Budget, mu_squared: Decimal | None = None, slack: Decimal = Dec
     """
     with precise() as mp:
         growth = mp.exp(min(to_mp(mp, budget.epsilon), mp.mpf(10_000)))
-        return Reading(_up(growth, "0.01"), best_true_positives(budget, FALSE_POSITIVES, mu_squared, slack))
+        return Reading(_up(growth, "0.01"), best_true_positives(budget, FALSE_POSITIVES, mu_squared, slack, delta0))
 
 
 def best_true_positives(
-    budget: Budget, false_positives: Decimal, mu_squared: Decimal | None = None, slack: Decimal = Decimal(0)
+    budget: Budget,
+    false_positives: Decimal,
+    mu_squared: Decimal | None = None,
+    slack: Decimal = Decimal(0),
+    delta0: Decimal = Decimal(0),
 ) -> Decimal:
     """The best true-positive rate of any test for one unit's presence with this false-positive rate, rounded up.
 
@@ -59,6 +68,8 @@ def best_true_positives(
         mu_squared: where the mechanism is dominated by a Gaussian, its mu^2. The trade-off curve
             ``Phi(mu - Phi^-1(1 - alpha))`` (Dong, Roth, Su 2022, eq. 6) is then used as well as the budget.
         slack: probability added to the curve: the distance between what ran and the ideal mechanism.
+        delta0: the chance that the mechanism protects nothing, where it is Gaussian otherwise: the curve is then
+            ``delta0 + (1 - delta0) Phi(mu - Phi^-1(1 - alpha/(1 - delta0)))``.
 
     >>> best_true_positives(Budget(1), Decimal("0.5"))
     Decimal('0.8161')
@@ -67,17 +78,22 @@ def best_true_positives(
         epsilon, delta, alpha = to_mp(mp, budget.epsilon), to_mp(mp, budget.delta), to_mp(mp, false_positives)
         growth = mp.exp(min(epsilon, mp.mpf(10_000)))
         best = min(growth * alpha + delta, 1 - (1 - alpha - delta) / growth, mp.mpf(1))
-        if mu_squared is not None and 0 < false_positives < 1:
-            quantile = mp.sqrt(2) * mp.erfinv(1 - 2 * alpha)
-            best = min(best, mp.ncdf(mp.sqrt(to_mp(mp, mu_squared)) - quantile) + to_mp(mp, slack))
+        if mu_squared is not None and 0 < false_positives < 1 - delta0:
+            failing = to_mp(mp, delta0)
+            quantile = mp.sqrt(2) * mp.erfinv(1 - 2 * alpha / (1 - failing))
+            gaussian = mp.ncdf(mp.sqrt(to_mp(mp, mu_squared)) - quantile)
+            best = min(best, failing + (1 - failing) * gaussian + to_mp(mp, slack))
         return min(_up(best, "0.0001"), Decimal(1))
 
 
 def trade_off(
-    budget: Budget, mu_squared: Decimal | None = None, slack: Decimal = Decimal(0)
+    budget: Budget,
+    mu_squared: Decimal | None = None,
+    slack: Decimal = Decimal(0),
+    delta0: Decimal = Decimal(0),
 ) -> tuple[tuple[Decimal, Decimal], ...]:
     """The trade-off curve: ``(false-positive rate, best true-positive rate)`` at each rate of `CURVE`."""
-    return tuple((rate, best_true_positives(budget, rate, mu_squared, slack)) for rate in CURVE)
+    return tuple((rate, best_true_positives(budget, rate, mu_squared, slack, delta0)) for rate in CURVE)
 
 
 def _up(value: Any, step: str) -> Decimal:

@@ -132,11 +132,12 @@ def contribution(unit: PrivacyUnit) -> str:
     )
 
 
+_CELLS = "the cells are those of the public schema; the kernel computes the sensitivity from the question and the unit"
 MECHANISMS: Mapping[str, tuple[str, str, str]] = {
     "gaussian": (
         "Gaussian mechanism: a table of counts, with rounded Gaussian noise on every cell, the empty ones too",
         "noise of noise_multiplier times what one unit can change the counts by (L2); it is (1/noise_multiplier)-GDP",
-        "the cells are those of the public schema; the kernel computes the sensitivity from the question and the unit",
+        _CELLS,
     ),
     "exponential_mechanism": (
         "exponential mechanism: a choice of what to count among public candidates; only the choice is learnt",
@@ -148,22 +149,53 @@ MECHANISMS: Mapping[str, tuple[str, str, str]] = {
         "each unit is in a step with probability sample_rate; noise of noise_multiplier times the clipping bound",
         "sample rate, number of steps and clipping bound are declared and do not depend on the rows",
     ),
+    "thresholding": (
+        "thresholding: noisy counts of values that no schema lists, shown only where they exceed a threshold",
+        "Gaussian noise as above; with a probability of at most delta, a value that one unit alone has is shown",
+        "the threshold follows from delta, the noise and the bound on a unit's rows, not from the rows",
+    ),
     "laplace": (
         "Laplace mechanism: counts with two-sided exponential noise on every cell",
-        "noise scaled to what one unit can change the counts by (L1); it is epsilon-differentially private",
-        "the cells are those of the public schema; the kernel computes the sensitivity from the question and the unit",
+        "noise of noise_multiplier times what one unit can change the counts by (L1): epsilon is 1/noise_multiplier",
+        _CELLS,
+    ),
+    "randomized_response": (
+        "a mechanism of pure epsilon, charged as the worst there is: binary randomised response",
+        "no answer is more than e^epsilon times as probable with a unit as without it",
+        "the mechanism really is of that epsilon",
+    ),
+    "private_selection": (
+        "private selection: one mechanism is run a random number of times, and only the best run is shown",
+        "the number of runs is hidden and drawn from the distribution declared; the price is that of its worst case",
+        "which run is best is judged by the answers alone",
+    ),
+    "claimed": (
+        "a mechanism of another library, charged at the epsilon and delta which that library claims",
+        "as claimed, converted to this certificate's unit; with probability delta it protects nothing",
+        "the claim is taken at its word: nothing here checked it",
+    ),
+    "post_processing": (
+        "work on answers already given",
+        "costs nothing",
+        "it does not see the rows",
     ),
 }
 """Kinds of looks: what is asked, what protects, what it takes for granted."""
 
 
-def mechanisms(kinds: Iterable[str]) -> list[dict[str, str]]:
-    """Each kind of look that a release may make, in words."""
+def mechanisms(kinds: Mapping[str, Iterable[str]]) -> list[dict[str, str]]:
+    """Each kind of look that a release may make, in words.
+
+    Args:
+        kinds: what else the looks of each kind take for granted, in phrases.
+    """
     unknown = ("a look of this kind", "see its parameters under 'looks'", "see docs/proofs of this version")
-    return [
-        dict(zip(("kind", "asks", "privacy", "assumes"), (kind, *MECHANISMS.get(kind, unknown)), strict=True))
-        for kind in sorted(set(kinds))
-    ]
+    entries = []
+    for kind in sorted(kinds):
+        asks, privacy, assumes = MECHANISMS.get(kind, unknown)
+        more = "; ".join([assumes, *dict.fromkeys(kinds[kind])])
+        entries.append({"kind": kind, "asks": asks, "privacy": privacy, "assumes": more})
+    return entries
 
 
 def within_release(plan_kind: str) -> str:

@@ -7,6 +7,7 @@ a key the reader does not know, 1 broken. A key inside the folder tells intact f
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from ruamel.yaml.events import AliasEvent
 
-from accountants.certificate import PAYLOAD_TYPE
+from accountants.certificate import PAYLOAD_TYPE, restated
 from accountants.dsse import MOST_BYTES, Envelope, EnvelopeError, strict_json
 from accountants.errors import KeyFileError
 from accountants.keys import PublicKey
@@ -33,6 +34,7 @@ MOST_SCHEMA_BYTES = 4 * 1024 * 1024
 """No schema is larger; nothing larger is parsed."""
 
 INTACT, BROKEN, UNKNOWN_SIGNER = 0, 1, 3
+_LAST_BITS = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
         _check_files(path, said)
         passed(f"these are the {len(said.subjects)} files that were signed")
         _check_contents(path, said, statement)
-        findings.append(_check_page(path, statement))
+        findings.append(_check_words(path, statement))
         passed(f"a draw from dataset {_shown(said.dataset)}: {said.rows} rows{_given(statement)}, schema as certified")
         passed(
             f"the events in the certificate imply epsilon {_up(said.interval.high)} at delta "
@@ -230,8 +232,10 @@ def _check_contents(folder: Path, said: Recomputed, statement: Mapping[str, Any]
         raise _BrokenError(f"{SCHEMA} is not the schema that the certificate names")
 
 
-def _check_page(folder: Path, statement: Mapping[str, Any]) -> Finding:
-    """The page for people says what the file says. Only the version that made both can tell.
+def _check_words(folder: Path, statement: Mapping[str, Any]) -> Finding:
+    """The certificate says what this software says of those parameters, and the page for people says the same.
+
+    Only the version that made both can tell.
 
     Raises:
         _BrokenError: they disagree.
@@ -240,18 +244,37 @@ def _check_page(folder: Path, statement: Mapping[str, Any]) -> Finding:
     if body.get("software") != software():
         return Finding(
             True,
-            f"{PAGE} is the one that was signed; whether it says what {CERTIFICATE} says, only the version that "
-            f"issued both can tell ({_shown(str(body.get('software')))}). `dpsynth certificate` prints the file itself",
+            f"whether the sentences in {CERTIFICATE} and {PAGE} follow from its figures, only the version that issued "
+            f"them can tell ({_shown(str(body.get('software')))}); `dpsynth certificate` prints the file itself",
             note=True,
         )
+    page, differs = b"", "its parameters"
     try:
+        differs = _difference(body, restated(body))
         page = certificate_page(body).encode("utf-8")
     except Exception:  # whatever a hostile certificate makes of it; said below
-        page = b""
+        pass
+    if differs:
+        raise _BrokenError(f"{_shown(differs)} in {CERTIFICATE} is not what {software()} says of such a release")
     path = folder / PAGE
     if not page or path.stat().st_size != len(page) or path.read_bytes() != page:
         raise _BrokenError(f"{PAGE} does not say what {CERTIFICATE} says")
-    return Finding(True, f"{PAGE} says what {CERTIFICATE} says")
+    return Finding(True, f"{PAGE} says what {CERTIFICATE} says, and that follows from its figures")
+
+
+def _difference(stated: Any, own: Any, path: str = "") -> str:
+    """Where two JSON values first differ, beyond the last bits of another platform; empty where they do not."""
+    if isinstance(stated, dict) and isinstance(own, dict) and stated.keys() == own.keys():
+        parts = ((stated[name], own[name], f"{path}.{name}".lstrip(".")) for name in sorted(own))
+        return next(filter(None, (_difference(*part) for part in parts)), "")
+    return "" if type(stated) is type(own) and (stated == own or _close(stated, own)) else path or "the whole"
+
+
+def _close(stated: Any, own: Any) -> bool:
+    try:
+        return isinstance(stated, str) and math.isclose(float(stated), float(own), rel_tol=_LAST_BITS)
+    except ValueError:
+        return False
 
 
 def _given(statement: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from accountants.certificate import (
     not_protected,
     predicate,
     relation_in_words,
+    restated,
     sign,
     statement,
     unit_in_words,
@@ -252,8 +253,35 @@ def test_every_kind_of_look_is_explained():
     adaptive = certificate(AdaptivePlan(0.01, {"gaussian"}))["predicate"]
     assert [entry["kind"] for entry in adaptive["mechanisms"]] == ["gaussian"]
     assert "filter" in adaptive["composition"]["within_release"]
-    assert all(all(entry.values()) for entry in mechanisms([*KINDS, "of the future"]))
+    assert all(all(entry.values()) for entry in mechanisms(dict.fromkeys((*KINDS, "of the future"), ())))
+    assert mechanisms({"gaussian": ["a", "b", "a"]})[0]["assumes"].endswith("; a; b")
     assert set(FLOATING_POINT) == NUMERICS
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"charged": EVENTS[:3], "given": ("age", "sex"), "assumptions": ("about 20000 rows",), "purpose": "teaching"},
+        {"plan": AdaptivePlan(0.1), "frame": (Gaussian(500.0),), "parameters": {"rounds": 3, "share": 0.5}},
+        {"unit": PrivacyUnit(), "lifetime": Lifetime.of(Budget(3), "sum"), "numerics": "idealised"},
+        {"deployment": Deployment(curator="North Clinic", about_units=1300)},
+    ],
+    ids=range(4),
+)
+def test_a_certificate_follows_from_what_it_declares(made):
+    said = json.loads(json.dumps(certificate(**made)["predicate"]))
+    assert restated(said) == said
+
+
+def test_failing_outright_is_part_of_the_curve():
+    budget, squared, delta0 = Budget(1, "0.01"), Decimal("0.03"), Decimal("0.005")
+    for rate in ("0.01", "0.5", "0.9"):
+        alpha = float(rate)
+        exact = 0.005 + 0.995 * norm.cdf(0.03**0.5 - norm.isf(alpha / 0.995))
+        bound = min(2.718281828459045 * alpha + 0.01, 1 - (1 - alpha - 0.01) / 2.718281828459045)
+        read_off = float(best_true_positives(budget, Decimal(rate), squared, delta0=delta0))
+        assert min(exact, bound) <= read_off <= min(exact, bound) + 1.1e-4
+    assert best_true_positives(budget, Decimal("0.999"), squared, delta0=delta0) == 1
 
 
 def test_columns_supplied_are_said_to_be_unprotected():

@@ -68,7 +68,7 @@ def test_known_unknown(folder, place):
     assert "implied" not in str(verify(folder, {}))
     assert "which you do not know" in str(verify(folder, {}))
     assert str(verify(folder, {})).splitlines()[-1].startswith("note  ")
-    assert "ok      certificate.html says what certificate.json says" in str(verify(folder, {}))
+    assert "ok      certificate.html says what certificate.json says, and that follows" in str(verify(folder, {}))
     assert "which you trust" in str(verify(folder, place.keys.trusted()))
     assert "a draw from dataset 'clinic': 500 rows, schema as certified" in str(verify(folder, {}))
     assert "imply epsilon 1 at delta 1e-9; declared is 1" in str(verify(folder, place.keys.trusted()))
@@ -391,7 +391,51 @@ def test_a_figure_for_people_changed_in_the_file_alone_is_broken(folder, release
     change = lambda body: put(body["predicate"], ("guarantee", "most_the_odds_can_change"), "1.01")  # noqa: E731
     (folder / "certificate.json").write_bytes(forge(release, change))
     assert check(folder) == 1
-    assert "does not say what" in verify(folder, {}).findings[-1].text
+
+
+SAID_OTHERWISE = {
+    "guarantee.most_the_odds_can_change": lambda p: put(p, ("guarantee", "most_the_odds_can_change"), "1.01"),
+    "guarantee.best_true_positive_rate.at_most": lambda p: put(
+        p, ("guarantee", "best_true_positive_rate", "at_most"), "0.0101"
+    ),
+    "guarantee.trade_off": lambda p: put(p, ("guarantee", "trade_off", 5, "at_most"), "0.0001"),
+    "lifetime.most_the_odds_can_change": lambda p: put(p, ("lifetime", "most_the_odds_can_change"), "2.72"),
+    "lifetime.replenished": lambda p: put(p, ("lifetime", "replenished"), "every year"),
+    "guarantee.accounting.mu_squared": lambda p: put(p, ("guarantee", "accounting", "mu_squared"), "0.0001"),
+    "guarantee.in_words": lambda p: put(p, ("guarantee", "in_words"), "Everybody is safe."),
+    "not_protected": lambda p: p["not_protected"].pop(1),
+    "protected": lambda p: p["protected"].append("everybody"),
+    "trust.model": lambda p: put(p, ("trust", "model"), "Local"),
+    "mechanisms": lambda p: p["mechanisms"].pop(),
+    "unprotected_quantities": lambda p: p.update(unprotected_quantities=["none"]),
+    "the whole": lambda p: p.update(approved="by the regulator"),
+}
+
+
+@pytest.mark.parametrize("name", SAID_OTHERWISE)
+def test_no_sentence_or_figure_of_the_software_can_be_replaced_by_another(folder, release, name):
+    change = lambda body: SAID_OTHERWISE[name](body["predicate"])  # noqa: E731
+    (folder / "certificate.json").write_bytes(forge(release, change, folder=folder))
+    assert check(folder, {KEY.public.key_id: KEY.public}) == 1
+    assert f"'{name}' in certificate.json is not what dpsynth" in verify(folder, {}).findings[-1].text
+
+
+def test_what_is_declared_may_be_anything_declarable_and_the_last_bits_any_platform_s(folder, release):
+    def change(body):
+        said = body["predicate"]
+        said["deployment"] |= {"curator": "Kirkwall Infirmary", "about_units": "1300"}
+        said["assumptions"].append("the moon is public")
+        said["release"] |= {"purpose": "teaching"}
+        accounting = said["guarantee"]["accounting"]
+        accounting["epsilon"] = repr(float(accounting["epsilon"]) * (1 + 1e-14))
+        said["guarantee"]["accounting"]["mu_squared"] = said["guarantee"]["accounting"]["mu_squared"][:20]
+
+    (folder / "certificate.json").write_bytes(forge(release, change, folder=folder))
+    assert check(folder) == 3
+    for words in ({"curator": "x\x1b"}, {"about_units": "1301"}, {"about_units": "many"}, {"curater": "x"}):
+        change = lambda body, words=words: body["predicate"]["deployment"].update(words)  # noqa: E731
+        (folder / "certificate.json").write_bytes(forge(release, change, folder=folder))
+        assert check(folder) == 1
 
 
 def test_the_page_of_another_version_is_held_against_its_digest_alone(folder, release):
@@ -399,7 +443,7 @@ def test_the_page_of_another_version_is_held_against_its_digest_alone(folder, re
     change = lambda body: put(body["predicate"], ("software",), "dpsynth 99.0")  # noqa: E731
     (folder / "certificate.json").write_bytes(forge(release, change))
     assert check(folder) == 3
-    assert "only the version that issued both can tell ('dpsynth 99.0')" in str(verify(folder, {}))
+    assert "only the version that issued them can tell ('dpsynth 99.0')" in str(verify(folder, {}))
     page.write_bytes(page.read_bytes() + b" ")
     assert check(folder) == 1
 
