@@ -6,10 +6,11 @@
 True
 """
 
-from accountants.allowance import Allowance, mu_squared_cap, numerical_slack
+from accountants.allowance import Allowance, declared_delta0, mu_squared_cap, numerical_slack
 from accountants.budget import Budget
+from accountants.calibration import calibrate
 from accountants.claim import Claim
-from accountants.composition import compose
+from accountants.composition import NumericalProfile, compose
 from accountants.errors import (
     AccountingError,
     BudgetError,
@@ -24,7 +25,20 @@ from accountants.errors import (
     UnknownDataset,
     UnplannedEvent,
 )
-from accountants.events import Event, ExponentialMechanism, Gaussian
+from accountants.events import (
+    Claimed,
+    Event,
+    ExponentialMechanism,
+    Gaussian,
+    Laplace,
+    PoissonRuns,
+    PostProcessing,
+    PrivateSelection,
+    RandomizedResponse,
+    SubsampledGaussian,
+    Thresholding,
+    TruncatedNegativeBinomial,
+)
 from accountants.filters import Meter
 from accountants.gate import Admitted, Refused, Rule, decide, decide_draw, decide_release
 from accountants.keys import Keyring, PublicKey, SigningKey
@@ -46,6 +60,7 @@ __all__ = [
     "BudgetError",
     "Charge",
     "Claim",
+    "Claimed",
     "Event",
     "EventError",
     "ExponentialMechanism",
@@ -54,19 +69,25 @@ __all__ = [
     "Gaussian",
     "KeyFileError",
     "Keyring",
+    "Laplace",
     "Ledger",
     "LedgerBusy",
     "LedgerCorrupt",
     "LedgerError",
     "Lifetime",
     "Meter",
+    "NumericalProfile",
     "Plan",
     "PlanError",
+    "PoissonRuns",
     "Policy",
     "PolicyError",
+    "PostProcessing",
     "PrivacyUnit",
+    "PrivateSelection",
     "Profile",
     "PublicKey",
+    "RandomizedResponse",
     "ReasonCode",
     "Refused",
     "ReleaseState",
@@ -75,12 +96,17 @@ __all__ = [
     "Rule",
     "SigningKey",
     "Status",
+    "SubsampledGaussian",
+    "Thresholding",
+    "TruncatedNegativeBinomial",
     "UnknownDataset",
     "UnplannedEvent",
+    "calibrate",
     "compose",
     "decide",
     "decide_draw",
     "decide_release",
+    "declared_delta0",
     "mu_squared_cap",
     "numerical_slack",
     "plan_from_json",

@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import TypeVar
 
 from accountants.budget import Budget
+from accountants.calibration import calibrate
 from accountants.composition import mu_squared_of
 from accountants.crosscheck import epsilon_interval
 from accountants.errors import PlanError
-from accountants.events import Event
-from accountants.exact import DOWN, ceil_decimal, precise, to_mp
+from accountants.events import FILTER_KINDS, Event, SubsampledGaussian
+from accountants.exact import DOWN, ceil_decimal, floor_float, precise, to_mp
 from accountants.plan import AdaptivePlan, FixedPlan
 from accountants.profile import mu_squared_within
 
@@ -28,13 +29,18 @@ def numerical_slack(epsilon: Decimal) -> Decimal:
         return ceil_decimal((1 + mp.exp(to_mp(mp, epsilon))) * to_mp(mp, NUMERICAL_DISTANCE))
 
 
-def mu_squared_cap(budget: Budget) -> Decimal:
-    """The mu^2 that `budget` allows, the slack taken off delta first, by *both* accountants, rounded down.
+def mu_squared_cap(budget: Budget, delta0: Decimal = Decimal(0)) -> Decimal:
+    """The mu^2 that `budget` allows, slack and `delta0` taken off delta first, by *both* accountants, rounded down.
 
     Raises:
-        PlanError: the slack eats the delta.
+        PlanError: slack and `delta0` eat the delta.
     """
-    delta = DOWN.subtract(budget.delta, numerical_slack(budget.epsilon))
+    delta = DOWN.divide(DOWN.subtract(DOWN.subtract(budget.delta, numerical_slack(budget.epsilon)), delta0), 1 - delta0)
+    if delta <= 0 < delta0:
+        raise PlanError(
+            f"delta0 {delta0:.3g} and the samplers' slack {numerical_slack(budget.epsilon):.3g} leave nothing of delta "
+            f"{budget.delta}; set less aside, or declare a larger delta"
+        )
     if delta <= 0:
         raise PlanError(
             f"at epsilon {budget.epsilon} the numerical slack of the samplers is "
@@ -42,7 +48,7 @@ def mu_squared_cap(budget: Budget) -> Decimal:
             "choose a smaller epsilon (1 is common, above 10 protects little)"
         )
     cap, step = mu_squared_within(budget.epsilon, delta), Decimal("1e-13")
-    while epsilon_interval((AdaptivePlan(float(DOWN.sqrt(cap))),), float(delta)).high > budget.epsilon:
+    while _high((AdaptivePlan(float(DOWN.sqrt(cap))),), delta) > budget.epsilon:
         cap, step = DOWN.multiply(cap, 1 - step), 2 * step
         if step > Decimal("1e-3"):
             raise PlanError(
@@ -76,7 +82,11 @@ class Allowance:
         return left
 
     def calibrate(self, build: Callable[[float], P]) -> P:
-        """The plan ``build(scale)`` with the least noise that fits, from below (mu^2 within 1e-9).
+        """The plan ``build(scale)`` with the least noise that fits, from below.
+
+        Plans of which every look has mu^2 in closed form are held against the mu^2 of the budget (to within 1e-9): what
+        fits a release then fits an account opened for the same budget. Others (DP-SGD) are held against epsilon of
+        their privacy loss distribution (to within 0.1 %), and against the second accountant's upper bound.
 
         Args:
             build: a plan for a noise scale above 0; more scale must never cost more.
@@ -84,6 +94,8 @@ class Allowance:
         Raises:
             PlanError: no scale up to 1e15 fits.
         """
+        if self._needs_distribution(build(1e6)):
+            return self._numerically(build)
         cap = self.mu_squared
 
         def fits(scale: float) -> bool:
@@ -104,3 +116,47 @@ class Allowance:
             middle = 0.5 * (low + high)
             low, high = (low, middle) if fits(middle) else (middle, high)
         return build(high)
+
+    def _needs_distribution(self, plan: FixedPlan | AdaptivePlan) -> bool:
+        events = plan.events if isinstance(plan, FixedPlan) else ()
+        return any(event.kind not in FILTER_KINDS for event in (*events, *self.frame))
+
+    def _numerically(self, build: Callable[[float], P]) -> P:
+        epsilon = self.budget.epsilon
+        delta = DOWN.subtract(self.budget.delta, numerical_slack(epsilon))
+        if delta <= 0:
+            mu_squared_cap(self.budget)  # says what is wrong
+        share = Decimal(1)
+        while share > Decimal("0.98"):
+            aimed = Budget(DOWN.multiply(epsilon, share), delta)
+            plan = calibrate(build, aimed, self._events, _filter_mu_squared)
+            if _high((plan, *self.frame), delta) <= epsilon:
+                return plan
+            share -= Decimal("0.001")
+        raise PlanError(
+            f"the two accountants disagree by more than 2 % at {self.budget}; choose a larger epsilon or delta"
+        )
+
+    def _events(self, plan: FixedPlan | AdaptivePlan) -> tuple[Event, ...]:
+        return (*(plan.events if isinstance(plan, FixedPlan) else ()), *self.frame)
+
+
+def _filter_mu_squared(plan: FixedPlan | AdaptivePlan) -> Decimal:
+    return Decimal(0) if isinstance(plan, FixedPlan) else plan.capacity
+
+
+def declared_delta0(plan: FixedPlan | AdaptivePlan, budget: Budget) -> Decimal:
+    """What a claim sets aside so that a lifetime can add its looks on samples up: a hundredth of delta, if that is
+    enough.
+
+    0 for plans without such looks.
+    """
+    sampled = isinstance(plan, FixedPlan) and any(isinstance(event, SubsampledGaussian) for event in plan.events)
+    if not sampled:
+        return Decimal(0)
+    return min(max(budget.delta / 100, Decimal("1e-11")), budget.delta / 2)
+
+
+def _high(parts: tuple[FixedPlan | AdaptivePlan | Event, ...], delta: Decimal) -> float:
+    interval = epsilon_interval(parts, floor_float(delta))
+    return 0.0 if interval is None else interval.high

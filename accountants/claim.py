@@ -8,14 +8,17 @@ from decimal import Decimal
 from typing import Any
 
 from accountants.budget import Budget
-from accountants.composition import mu_squared_of
-from accountants.events import Event, event_from_json, event_to_json
-from accountants.exact import UP
-from accountants.plan import Plan, plan_from_json
+from accountants.composition import NumericalProfile, compose
+from accountants.domination import charge_of
+from accountants.errors import BudgetError
+from accountants.events import Claimed, Event, event_from_json, event_to_json
+from accountants.exact import real
+from accountants.plan import FixedPlan, Plan, plan_from_json
 from accountants.profile import Profile
 from accountants.unit import PrivacyUnit
 
-VERSION = 1
+VERSION = 2
+"""Version 1 had no ``delta0``; it reads as 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,10 @@ class Claim:
         plan: the generator's looks.
         frame: looks beside the generator's plan, in the same budget.
         generator: the recipe's name, and its `parameters` as JSON values.
-        schema_digest: sha256 (hex) of the canonical schema.
-        schema_origin: how the schema came to be: ``declared``, ``domain`` or ``public-frame``.
+        schema_digest: sha256 (hex) of the canonical schema; None where a third party's mechanism knows none.
+        schema_origin: how the schema came to be: ``declared``, ``domain`` or ``public-frame``; ``none`` without one.
+        delta0: set aside for what sampling saves (DP-SGD): a `gdp` account is charged the Gaussian that dominates the
+            plan but for this chance. Part of no release's own delta.
         numerics: ``exact`` (samplers within 2^-58 of ideal), ``idealised``, or ``none`` (not private: refused).
         assumptions: what was taken as public, one short phrase each.
         purpose, recipient: labels that policy may cap.
@@ -39,7 +44,7 @@ class Claim:
     unit: PrivacyUnit
     plan: Plan
     generator: str
-    schema_digest: str
+    schema_digest: str | None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     frame: tuple[Event, ...] = ()
     schema_origin: str = "declared"
@@ -47,16 +52,47 @@ class Claim:
     assumptions: tuple[str, ...] = ()
     purpose: str | None = None
     recipient: str | None = None
+    delta0: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        delta0 = real("delta0", self.delta0, BudgetError)
+        if not 0 <= delta0 < 1:
+            raise BudgetError(f"delta0 must be at least 0 and below 1, got {self.delta0!r}")
+        object.__setattr__(self, "delta0", delta0)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Events fixed beforehand: those of a fixed plan, and the frame."""
+        return (*(self.plan.events if isinstance(self.plan, FixedPlan) else ()), *self.frame)
+
+    @property
+    def filter_mu_squared(self) -> Decimal:
+        """Capacity of the plan's filter; 0 for a fixed plan."""
+        return Decimal(0) if isinstance(self.plan, FixedPlan) else self.plan.capacity
+
+    @property
+    def domination(self) -> tuple[Decimal, Decimal]:
+        """(mu^2, delta0) charged to a `gdp` account: it dominates the release at capacity, for every epsilon.
+
+        Raises:
+            PlanError: `delta0` is too small for the plan.
+        """
+        return charge_of(self.events, self.filter_mu_squared, self.delta0)
 
     @property
     def capacity(self) -> Decimal:
-        """mu^2 charged for the release: the plan's capacity and the frame, rounded up."""
-        return UP.add(self.plan.capacity, mu_squared_of(self.frame))
+        """mu^2 of `domination`."""
+        return self.domination[0]
 
     @property
-    def profile(self) -> Profile:
+    def profile(self) -> Profile | NumericalProfile:
         """The profile of the whole release at capacity, before the numerical slack."""
-        return Profile(self.capacity)
+        return compose(self.events, self.filter_mu_squared)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Third parties whose claims are taken at their word."""
+        return frozenset(event.source for event in self.events if isinstance(event, Claimed))
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON values (decimal strings for exact figures)."""
@@ -74,6 +110,7 @@ class Claim:
             "assumptions": list(self.assumptions),
             "purpose": self.purpose,
             "recipient": self.recipient,
+            "delta0": str(self.delta0),
         }
 
     @classmethod
@@ -83,6 +120,8 @@ class Claim:
         Raises:
             BudgetError, EventError, PlanError: the text does not describe a claim.
         """
+        if body["version"] not in (1, VERSION):
+            raise BudgetError(f"a claim of version {body['version']!r}; this dpsynth reads 1 and {VERSION}, upgrade it")
         return cls(
             budget=Budget.from_json(body["budget"]),
             unit=PrivacyUnit.from_json(body["unit"]),
@@ -96,4 +135,5 @@ class Claim:
             assumptions=tuple(body["assumptions"]),
             purpose=body["purpose"],
             recipient=body["recipient"],
+            delta0=Decimal(body["delta0"]) if body["version"] == VERSION else Decimal(0),
         )

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, NoReturn, final
 from accountants.allowance import numerical_slack
 from accountants.budget import Budget
 from accountants.claim import Claim
+from accountants.composition import NumericalProfile
 from accountants.crosscheck import Interval, epsilon_interval
-from accountants.errors import GateRefused
+from accountants.errors import BudgetError, GateRefused, PlanError
+from accountants.events import Event
 from accountants.exact import DOWN, UP, floor_float
 from accountants.lifetime import Charge, Lifetime
+from accountants.plan import Plan
 from accountants.policy import DEFAULT_POLICY, NUMERICS, SCHEMA_ORIGINS, Policy
 from accountants.profile import Profile
 
@@ -39,7 +42,7 @@ class Rule(StrEnum):
     CLAIM = "claim"
     """The claim contradicts itself: its looks cost more than the budget it declares, or a field means nothing."""
     ACCOUNTANTS = "accountants"
-    """The two accountants do not agree that the claim stays within its declared budget."""
+    """The two accountants do not agree that the claim stays within its budget, or no second one knows its looks."""
     POLICY = "policy"
     """A ceiling, a list or a label cap of the policy."""
     UNIT = "unit"
@@ -98,13 +101,15 @@ def decide(claim: Claim, state: AccountState, policy: Policy = DEFAULT_POLICY) -
     accountants, and its charge fits the lifetime filter beside everything charged before.
     """
     policies = (policy,) if state.policy is None else (policy, state.policy)
-    charge = Charge.of(claim)
     refused = check_claim(claim)
     for each in policies:
         refused = refused or _check_policy(claim, each)
     refused = refused or _check_unit(claim, state)
+    if refused:
+        return refused
+    charge = Charge.of(claim)
     for each in policies:
-        refused = refused or _check_labels(claim, charge, state, each)
+        refused = refused or _check_labels(claim, charge, state, each) or _check_ceiling(claim, charge, state, each)
     return refused or _check_lifetime(claim, charge, state) or Admitted(charge)
 
 
@@ -196,18 +201,28 @@ def check_claim(claim: Claim) -> Refused | None:
             f"at epsilon {budget.epsilon} the samplers' numerical slack exceeds delta {budget.delta}.",
             "Declare a smaller epsilon or a larger delta.",
         )
-    first = _first_accountant(claim.capacity, delta)
+    try:
+        first = _first_accountant(claim.profile, delta)
+        claim.domination  # noqa: B018 - what a lifetime would be charged must be computable
+    except (BudgetError, PlanError) as error:
+        return Refused(Rule.CLAIM, f"the planned looks fit no budget of {budget}: {error}.", "Plan again.")
     if Decimal(first) > budget.epsilon:
         return Refused(
             Rule.CLAIM,
-            f"the planned looks cost epsilon {_up(first)} at delta {_delta(budget.delta)} "
-            f"(mu {_up(claim.profile.mu)}), more than the declared {budget.epsilon}.",
+            f"the planned looks cost epsilon {_up(first)} at delta {_delta(budget.delta)}{_mu(claim)}, "
+            f"more than the declared {budget.epsilon}.",
             f"Declare epsilon {_up(first)}, or plan again within epsilon {budget.epsilon}.",
         )
-    second = epsilon_interval((claim.plan, *claim.frame), floor_float(delta))
-    if not second.confirms(first) or Decimal(second.high) > budget.epsilon:
+    second = second_opinion(claim)
+    if second is not None and (not second.confirms(first) or Decimal(second.high) > budget.epsilon):
         return _disagreement(first, second, budget)
     return None
+
+
+def second_opinion(claim: Claim) -> Interval | None:
+    """The second accountant's epsilon of the claim at its delta less the slack; None where it knows no formula."""
+    delta = DOWN.subtract(claim.budget.delta, numerical_slack(claim.budget.epsilon))
+    return _second_accountant(claim.plan, claim.frame, floor_float(delta))
 
 
 def _not_private(numerics: str) -> Refused:
@@ -219,7 +234,9 @@ def _not_private(numerics: str) -> Refused:
 
 
 def _malformed(claim: Claim) -> str | None:
-    if not _DIGEST.fullmatch(claim.schema_digest):
+    if (claim.schema_digest is None) is not (claim.schema_origin == "none"):
+        return "a claim without a schema has origin 'none' and no digest, any other has both."
+    if claim.schema_digest is not None and not _DIGEST.fullmatch(claim.schema_digest):
         return f"the schema digest must be a sha256 in lower-case hex, got {claim.schema_digest!r}."
     if claim.schema_origin not in SCHEMA_ORIGINS:
         return f"schema origin must be one of {sorted(SCHEMA_ORIGINS)}, got {claim.schema_origin!r}."
@@ -258,6 +275,15 @@ def _check_policy(claim: Claim, policy: Policy) -> Refused | None:
         return _not_listed("numerics", claim.numerics, policy.numerics)
     if claim.schema_origin not in policy.schema_origins:
         return _not_listed("schema origin", claim.schema_origin, policy.schema_origins)
+    for source in sorted(claim.sources):
+        if policy.third_party is not None and source not in policy.third_party:
+            return _not_listed("claims of", source, policy.third_party)
+    if not policy.unchecked and second_opinion(claim) is None:
+        return Refused(
+            Rule.ACCOUNTANTS,
+            "no second accountant knows a formula for these looks, so their epsilon is unchecked.",
+            "Set 'unchecked: true' in the policy if one accountant is enough, or plan looks that two can check.",
+        )
     return None
 
 
@@ -291,10 +317,28 @@ def _check_labels(claim: Claim, charge: Charge, state: AccountState, policy: Pol
             continue
         spent = state.spent_on(purpose=label) if name == "purpose" else state.spent_on(recipient=label)
         scope = f"{name} {label!r} on dataset {state.dataset!r}"
-        refused = _over(Rule.POLICY, claim, charge, spent, Lifetime.of(cap, state.filter), scope)
+        # What an account sets aside for failures, a label may use up to half of its own delta of.
+        lifetime = Lifetime.of(cap, state.filter, min(state.lifetime.delta0, cap.delta / 2))
+        refused = _over(Rule.POLICY, claim, charge, spent, lifetime, scope)
         if refused:
             return refused
     return None
+
+
+def _check_ceiling(claim: Claim, charge: Charge, state: AccountState, policy: Policy) -> Refused | None:
+    """The policy's ceilings on all releases of the account together."""
+    whole = state.budget
+    if policy.max_lifetime_delta is not None and whole.delta > policy.max_lifetime_delta:
+        return Refused(
+            Rule.POLICY,
+            f"dataset {state.dataset!r} is opened for delta {_delta(whole.delta)}; policy allows at most "
+            f"{_delta(policy.max_lifetime_delta)} for all releases of an account together.",
+            "Release from an account opened within it, or change the policy.",
+        )
+    if policy.max_lifetime_epsilon is None or policy.max_lifetime_epsilon >= whole.epsilon:
+        return None
+    ceiling = Lifetime.of(Budget(policy.max_lifetime_epsilon, whole.delta), state.filter, state.lifetime.delta0)
+    return _over(Rule.POLICY, claim, charge, state.spent, ceiling, f"by policy, dataset {state.dataset!r}")
 
 
 def _check_lifetime(claim: Claim, charge: Charge, state: AccountState) -> Refused | None:
@@ -305,6 +349,14 @@ def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime
     if cap.admits(spent, charge):
         return None
     delta = claim.budget.delta
+    if cap.mu_squared is not None and UP.add(spent.delta0, charge.delta0) > cap.delta0:
+        return Refused(
+            rule,
+            f"the release may fail outright with probability {_delta(charge.delta0)}; {scope} sets "
+            f"{_delta(cap.delta0)} of its delta aside for that, of which {_delta(spent.delta0)} is charged.",
+            "Set more aside: `dpsynth ledger open --delta0`, or for an open account `dpsynth ledger amend --delta0`, "
+            "which raises its lifetime delta by as much.",
+        )
     if cap.mu_squared is not None:
         figures = (
             f"which costs mu^2 {_up(charge.mu_squared)} where {_down(cap.remaining_mu_squared(spent) or Decimal(0))} "
@@ -314,7 +366,7 @@ def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime
         left, left_delta = cap.budget.epsilon - spent.epsilon, cap.budget.delta - spent.delta
         figures = f"where epsilon {left} and delta {_delta(left_delta)} are left"
     reason = (
-        f"the release asks for {claim.budget} (mu {_up(claim.profile.mu)}), {figures}; {scope} is opened for "
+        f"the release asks for {claim.budget}{_mu(claim)}, {figures}; {scope} is opened for "
         f"{cap.budget} and epsilon {_up(cap.spent_epsilon(spent))} of it is charged."
     )
     fits = cap.remaining_epsilon(spent, delta)
@@ -326,8 +378,18 @@ def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime
 
 
 @lru_cache(maxsize=1024)
-def _first_accountant(mu_squared: Decimal, delta: Decimal) -> float:
-    return Profile(mu_squared).epsilon(delta)
+def _first_accountant(profile: Profile | NumericalProfile, delta: Decimal) -> float:
+    return profile.epsilon(delta)
+
+
+@lru_cache(maxsize=1024)
+def _second_accountant(plan: Plan, frame: tuple[Event, ...], delta: float) -> Interval | None:
+    return epsilon_interval((plan, *frame), delta)
+
+
+def _mu(claim: Claim) -> str:
+    mu = claim.profile.mu
+    return "" if mu is None else f" (mu {_up(mu)})"
 
 
 def _up(value: float | Decimal) -> str:

@@ -26,7 +26,7 @@ class Charge:
     """What one release, or several together, cost in either currency. Sums are rounded up.
 
     Attributes:
-        mu_squared, delta0: at capacity, for a `gdp` account. Every event there is today has delta0 = 0.
+        mu_squared, delta0: at capacity, for a `gdp` account: the Gaussian that dominates, and the chance it does not.
         epsilon, delta: as declared, for a `sum` account.
     """
 
@@ -38,7 +38,7 @@ class Charge:
     @classmethod
     def of(cls, claim: Claim) -> Charge:
         """A claim's cost: its capacity and its declared budget, whatever the run will use of them."""
-        return cls(claim.capacity, Decimal(0), claim.budget.epsilon, claim.budget.delta)
+        return cls(*claim.domination, claim.budget.epsilon, claim.budget.delta)
 
     def __add__(self, other: Charge) -> Charge:
         return Charge(
@@ -89,11 +89,14 @@ class Lifetime:
         budget: the (epsilon, delta) declared at opening.
         filter: ``gdp`` or ``sum``.
         mu_squared: the cap of a `gdp` filter, fixed at opening; None for `sum`.
-        delta0: the cap on delta0 of a `gdp` filter.
+        delta0: the cap on delta0 of a `gdp` filter: how much of delta is set aside for mechanisms that may fail
+            outright (claims of third parties, thresholds, DP-SGD). It costs the others a little mu^2.
 
     **Guarantee.** Releases may be chosen after seeing all earlier ones. `gdp`: a filter on the sum of mu^2 is
-    fully adaptive mu-GDP (Smith and Thakurta 2022; Koskela, Tobaben, Honkela 2022), and the cap is the mu^2
-    whose profile stays within (epsilon, delta) by both accountants, the samplers' slack taken off delta.
+    fully adaptive mu-GDP (Smith and Thakurta 2022; Koskela, Tobaben, Honkela 2022), beside it the sum of delta0 bounds
+    the chance that any of them fails, and the cap is the mu^2 for which ``delta0 + (1 - delta0) delta_Gauss`` stays
+    within (epsilon, delta) by both accountants, the samplers' slack taken off delta. The two caps are fixed apart: a
+    trade of one for the other after seeing outputs would not be covered.
     `sum`: a filter on the sums of epsilon and of delta is (epsilon, delta)-DP (Rogers et al. 2016, basic
     composition; Whitehouse et al. 2023).
     """
@@ -104,16 +107,61 @@ class Lifetime:
     delta0: Decimal = Decimal(0)
 
     @classmethod
-    def of(cls, budget: Budget, filter: str = "gdp") -> Lifetime:
+    def of(cls, budget: Budget, filter: str = "gdp", delta0: float | str | Decimal = Decimal(0)) -> Lifetime:
         """The filter for `budget`.
 
+        Args:
+            budget: all that may ever be spent.
+            filter: ``gdp`` or ``sum``.
+            delta0: of `budget.delta`, set aside in a `gdp` filter for mechanisms that may fail outright.
+
         Raises:
-            BudgetError: no such filter.
-            PlanError: the samplers' numerical slack eats the delta.
+            BudgetError: no such filter, or a delta0 that is negative, or given to a `sum` filter.
+            PlanError: delta0 and the samplers' numerical slack eat the delta.
         """
         if filter not in FILTERS:
             raise BudgetError(f"filter must be one of {list(FILTERS)}, got {filter!r}")
-        return cls(budget, "sum", None) if filter == "sum" else cls(budget, "gdp", _cap(budget))
+        aside = real("delta0", delta0, BudgetError)
+        if aside < 0 or (aside and filter == "sum"):
+            raise BudgetError(
+                f"delta0 must be at least 0, and is set aside in a 'gdp' filter only (a 'sum' filter adds every delta "
+                f"up), got {delta0!r} for {filter!r}"
+            )
+        return cls(budget, "sum", None) if filter == "sum" else cls(budget, "gdp", _cap(budget, aside), aside)
+
+    def widened(self, budget: Budget | None = None, delta0: float | str | Decimal | None = None) -> Lifetime:
+        """The filter after an amendment: what may be spent only ever grows, in each figure.
+
+        A filter whose region grows keeps the guarantee of the last, largest one, however it came to grow. A smaller
+        cap on one figure for a larger one on the other, chosen after seeing outputs, keeps neither.
+
+        Args:
+            budget: the new (epsilon, delta); by default the old one, delta raised by what `delta0` grows.
+            delta0: the new cap on delta0; by default the old one.
+
+        Raises:
+            BudgetError: a figure would shrink, or nothing would change.
+            PlanError: as `of`.
+        """
+        aside = self.delta0 if delta0 is None else real("delta0", delta0, BudgetError)
+        if budget is None:
+            budget = Budget(self.budget.epsilon, UP.add(self.budget.delta, max(Decimal(0), aside - self.delta0)))
+        wider = Lifetime.of(budget, self.filter, aside)
+        shrinks = {
+            "mu squared": (wider.mu_squared or Decimal(0)) < (self.mu_squared or Decimal(0)),
+            "delta0": wider.delta0 < self.delta0,
+            "epsilon": wider.budget.epsilon < self.budget.epsilon,
+            "delta": wider.budget.delta < self.budget.delta,
+        }
+        if any(shrinks.values()):
+            smaller = " and ".join(name for name, less in shrinks.items() if less)
+            raise BudgetError(
+                f"an amendment may only widen a lifetime budget; {budget} with delta0 {aside:.3g} would lower "
+                f"{smaller} of {self.budget} with delta0 {self.delta0:.3g}. Raise epsilon or delta as well"
+            )
+        if wider == self:
+            raise BudgetError(f"the amendment changes nothing: the lifetime budget is {self.budget} already")
+        return wider
 
     def admits(self, spent: Charge, charge: Charge) -> bool:
         """Whether `charge` fits beside what is `spent`."""
@@ -148,10 +196,10 @@ class Lifetime:
         """Epsilon at the lifetime's delta of all that is spent, rounded up: the figure for people."""
         if self.mu_squared is None:
             return spent.epsilon
-        if spent.mu_squared == 0:
+        if spent.mu_squared == 0 and spent.delta0 == 0:
             return Decimal(0)
         delta = DOWN.subtract(self.budget.delta, numerical_slack(self.budget.epsilon))
-        return min(self.budget.epsilon, Decimal(repr(Profile(spent.mu_squared).epsilon(delta))))
+        return min(self.budget.epsilon, Decimal(repr(Profile(spent.mu_squared, spent.delta0).epsilon(delta))))
 
     def to_json(self) -> dict[str, Any]:
         """As the opening row records it."""
@@ -176,8 +224,8 @@ class Lifetime:
 
 
 @lru_cache(maxsize=256)
-def _cap(budget: Budget) -> Decimal:
-    return mu_squared_cap(budget)
+def _cap(budget: Budget, delta0: Decimal) -> Decimal:
+    return mu_squared_cap(budget, delta0)
 
 
 @lru_cache(maxsize=256)

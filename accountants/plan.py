@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, final
 
-from accountants.composition import mu_squared_of
+from accountants.composition import delta0_of, mu_squared_of
 from accountants.errors import PlanError
-from accountants.events import KINDS, Event, event_from_json, event_to_json
+from accountants.events import FILTER_KINDS, Event, event_from_json, event_to_json
 from accountants.exact import UP, positive_float
 
 TOLERANCE = Decimal("1e-12")
@@ -35,8 +35,13 @@ class FixedPlan:
 
     @property
     def capacity(self) -> Decimal:
-        """mu^2 charged for the plan, whatever is used of it."""
+        """mu^2 of the plan in closed form, whatever is used of it: looks on samples as if they were on everybody."""
         return mu_squared_of(self.events)
+
+    @property
+    def delta0(self) -> Decimal:
+        """The chance that any of its events fails outright, rounded up."""
+        return delta0_of(self.events)
 
     def to_json(self) -> dict[str, Any]:
         """As ledger and certificate record it; equal neighbours are folded into one entry with a count."""
@@ -55,23 +60,25 @@ class FixedPlan:
 class AdaptivePlan:
     """A GDP filter: any events of the listed kinds, chosen as the run goes, while sum mu^2 stays within capacity.
 
+    There is no filter on privacy loss distributions: "compose what was asked and stop at the budget" is unsound.
+
     Attributes:
         mu: the capacity, above 0.
-        kinds: event kinds the filter admits.
+        kinds: event kinds the filter admits, of those that never fail outright and have mu^2 in closed form.
 
     **Guarantee.** mu-GDP for fully adaptive composition (Smith and Thakurta 2022; Koskela, Tobaben, Honkela 2022).
     """
 
     kind: ClassVar[str] = "adaptive"
+    delta0: ClassVar[Decimal] = Decimal(0)
     mu: float
     kinds: frozenset[str]
 
-    def __init__(self, mu: float, kinds: Iterable[str] = frozenset(KINDS)) -> None:
+    def __init__(self, mu: float, kinds: Iterable[str] = FILTER_KINDS) -> None:
         object.__setattr__(self, "mu", positive_float("mu", mu, PlanError))
         object.__setattr__(self, "kinds", frozenset(kinds))
-        unknown = self.kinds - set(KINDS)
-        if unknown or not self.kinds:
-            raise PlanError(f"kinds must be some of {sorted(KINDS)}, got {sorted(self.kinds)}")
+        if self.kinds - FILTER_KINDS or not self.kinds:
+            raise PlanError(f"kinds must be some of {sorted(FILTER_KINDS)}, got {sorted(self.kinds)}")
 
     @property
     def capacity(self) -> Decimal:

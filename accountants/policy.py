@@ -18,12 +18,12 @@ from accountants.budget import Budget
 from accountants.errors import BudgetError, PolicyError
 from accountants.exact import positive
 
-VERSION = 1
+VERSION = 2
+"""Version 1 had no lifetime ceilings, third parties or unchecked accounting; it reads as leaving them out."""
 NUMERICS = frozenset({"exact", "idealised"})
-SCHEMA_ORIGINS = frozenset({"declared", "domain", "public-frame"})
-_SETS = ("generators", "numerics", "schema_origins")
+SCHEMA_ORIGINS = frozenset({"declared", "domain", "public-frame", "none"})
 _CAPS = ("purposes", "recipients")
-_FLAGS = ("unlisted_purposes", "unlisted_recipients")
+_FLAGS = ("unlisted_purposes", "unlisted_recipients", "unchecked")
 
 
 @final
@@ -34,9 +34,15 @@ class Policy:
     Attributes:
         max_epsilon: the most one release may declare. At 20 and above the odds may change by half a billion.
         max_delta: the most one release may declare.
+        max_lifetime_epsilon: the most that all releases of an account may come to, at its lifetime's delta; None
+            leaves it to the account. An account opened for more is stopped there.
+        max_lifetime_delta: the largest lifetime delta of an account that may be released from; None admits any.
         generators: recipe names admitted; None admits any.
         numerics: numerics classes admitted, of ``exact`` and ``idealised``. ``none`` never is.
-        schema_origins: of ``declared``, ``domain`` and ``public-frame``.
+        schema_origins: of ``declared``, ``domain``, ``public-frame``, and ``none`` (a third party's mechanism).
+        third_party: names of those whose claims are taken at their word (``opacus``, ``diffprivlib`` ...); None
+            admits any.
+        unchecked: whether accounting that no second accountant can check is admitted.
         purposes, recipients: the most that all releases of an account under one label may spend together, by label.
         unlisted_purposes, unlisted_recipients: whether a label that is not listed, or no label, is admitted.
 
@@ -46,21 +52,29 @@ class Policy:
 
     max_epsilon: Decimal = Decimal(20)
     max_delta: Decimal = Decimal("1e-5")
+    max_lifetime_epsilon: Decimal | None = None
+    max_lifetime_delta: Decimal | None = None
     generators: frozenset[str] | None = None
     numerics: frozenset[str] = NUMERICS
     schema_origins: frozenset[str] = SCHEMA_ORIGINS
+    third_party: frozenset[str] | None = None
+    unchecked: bool = False
     purposes: Mapping[str, Budget] = field(default_factory=dict)
     recipients: Mapping[str, Budget] = field(default_factory=dict)
     unlisted_purposes: bool = True
     unlisted_recipients: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "max_epsilon", positive("max_epsilon", self.max_epsilon, PolicyError))
-        object.__setattr__(self, "max_delta", positive("max_delta", self.max_delta, PolicyError))
-        if self.max_delta >= 1:
-            raise PolicyError(f"max_delta must be below 1, got {self.max_delta}")
-        if self.generators is not None:
-            object.__setattr__(self, "generators", _names("generators", self.generators, None))
+        for name in ("max_epsilon", "max_delta", "max_lifetime_epsilon", "max_lifetime_delta"):
+            value = getattr(self, name)
+            if value is None and name.startswith("max_lifetime"):
+                continue
+            object.__setattr__(self, name, positive(name, value, PolicyError))
+            if name.endswith("delta") and getattr(self, name) >= 1:
+                raise PolicyError(f"{name} must be below 1, got {value}")
+        for name in ("generators", "third_party"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _names(name, getattr(self, name), None))
         object.__setattr__(self, "numerics", _names("numerics", self.numerics, NUMERICS))
         object.__setattr__(self, "schema_origins", _names("schema_origins", self.schema_origins, SCHEMA_ORIGINS))
         for name in _CAPS:
@@ -75,9 +89,13 @@ class Policy:
             "version": VERSION,
             "max_epsilon": str(self.max_epsilon),
             "max_delta": str(self.max_delta),
+            "max_lifetime_epsilon": None if self.max_lifetime_epsilon is None else str(self.max_lifetime_epsilon),
+            "max_lifetime_delta": None if self.max_lifetime_delta is None else str(self.max_lifetime_delta),
             "generators": None if self.generators is None else sorted(self.generators),
             "numerics": sorted(self.numerics),
             "schema_origins": sorted(self.schema_origins),
+            "third_party": None if self.third_party is None else sorted(self.third_party),
+            "unchecked": self.unchecked,
             "purposes": {label: cap.to_json() for label, cap in sorted(self.purposes.items())},
             "recipients": {label: cap.to_json() for label, cap in sorted(self.recipients.items())},
             "unlisted_purposes": self.unlisted_purposes,
@@ -95,8 +113,10 @@ class Policy:
             raise PolicyError(f"a policy is a mapping of settings, got {type(body).__name__}")
         fields = dict(body)
         version = fields.pop("version", VERSION)
-        if version != VERSION:
-            raise PolicyError(f"the policy's version is {version!r}, this dpsynth reads {VERSION}; upgrade dpsynth")
+        if version not in (1, VERSION):
+            raise PolicyError(
+                f"the policy's version is {version!r}, this dpsynth reads 1 and {VERSION}; upgrade dpsynth"
+            )
         known = [entry.name for entry in dataclasses.fields(cls)]
         for key in fields:
             if key not in known:

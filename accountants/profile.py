@@ -12,7 +12,7 @@ from typing import Any
 
 from accountants.budget import Budget
 from accountants.errors import BudgetError
-from accountants.exact import UP, ceil_decimal, ceil_float, floor_decimal, precise, real, to_mp
+from accountants.exact import UP, ceil_decimal, ceil_float, floor_decimal, floor_float, precise, real, to_mp
 
 _BISECTIONS = 80
 
@@ -40,9 +40,9 @@ class Profile:
     delta0: Decimal = Decimal(0)
 
     @property
-    def mu(self) -> float:
-        """mu, rounded up."""
-        return ceil_float(UP.sqrt(self.mu_squared).next_plus(UP))
+    def mu(self) -> float | None:
+        """mu, rounded up; None where the mechanism may fail outright, for it is then mu-GDP for no mu."""
+        return None if self.delta0 else ceil_float(UP.sqrt(self.mu_squared).next_plus(UP))
 
     def delta(self, epsilon: float | Decimal) -> float:
         """The smallest proven delta at `epsilon` (any finite real), rounded up."""
@@ -73,6 +73,27 @@ class Profile:
                 middle = (low + high) / 2
                 low, high = (low, middle) if self._delta(mp, middle) <= target else (middle, high)
             return ceil_float(ceil_decimal(high))
+
+    def tradeoff(self, false_positive_rate: float | Decimal) -> float:
+        """The least false-negative rate of any test at that false-positive rate, rounded down.
+
+        ``Phi(Phi^-1(1 - alpha) - mu)`` (Dong, Roth, Su 2022, eq. 6); with delta0, that of ``alpha/(1 - delta0)`` times
+        ``1 - delta0``.
+
+        Raises:
+            BudgetError: not a rate from 0 to 1.
+        """
+        alpha = real("false_positive_rate", false_positive_rate, BudgetError)
+        if not 0 <= alpha <= 1:
+            raise BudgetError(f"a false-positive rate is from 0 to 1, got {false_positive_rate!r}")
+        with precise() as mp:
+            whole = 1 - to_mp(mp, self.delta0)
+            rest = 1 - to_mp(mp, alpha) / whole
+            if rest <= 0 or alpha == 0:
+                return 0.0 if rest <= 0 else floor_float(floor_decimal(whole))
+            threshold = mp.sqrt(2) * mp.erfinv(2 * rest - 1)
+            missed = whole * mp.ncdf(threshold - mp.sqrt(to_mp(mp, self.mu_squared)))
+            return max(0.0, floor_float(floor_decimal(missed)))
 
     def _delta(self, mp: Any, epsilon: Any) -> Any:
         delta0 = to_mp(mp, self.delta0)

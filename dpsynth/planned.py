@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from accountants import (
     Gaussian,
     Plan,
     PrivacyUnit,
+    SubsampledGaussian,
+    declared_delta0,
 )
 from accountants.errors import AccountingError
 from dpsynth.errors import PlanFileError
@@ -115,7 +118,8 @@ class ReleasePlan:
             f"generator  {claim.generator} on {len(self.schema.domain)} columns",
             f"budget     {claim.budget}",
             f"protects   {unit}, added or removed",
-            f"capacity   mu = {claim.profile.mu:.5f}, which is epsilon {claim.profile.epsilon(claim.budget.delta):.5f}",
+            f"capacity   mu = {math.sqrt(claim.capacity):.5f}, which is epsilon "
+            f"{claim.profile.epsilon(claim.budget.delta):.5f}",
         ]
         match claim.plan:
             case AdaptivePlan(mu=mu, kinds=kinds):
@@ -131,6 +135,11 @@ class ReleasePlan:
                             what = f"count, noise of {z * k:.1f} rows times the root of the marginals stacked in it"
                         case ExponentialMechanism(eta=eta):
                             what = f"private selection of range {eta:.4f}"
+                        case SubsampledGaussian(noise_multiplier=z, sample_rate=q, steps=steps):
+                            what = f"{steps} steps on samples of {q:.4g} of the units, noise {z:.4g} times the norm"
+                            share = 1.0 if len(plan.events) == 1 else share
+                        case _:
+                            what = event.kind.replace("_", " ")
                     lines.append(f"looks      {count} x {what}: {share:.1%} of mu squared")
         return lines
 
@@ -187,5 +196,6 @@ def plan(
         assumptions=tuple(assumptions),
         purpose=purpose,
         recipient=recipient,
+        delta0=declared_delta0(events, budget),
     )
     return ReleasePlan(schema, recipe, claim)

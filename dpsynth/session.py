@@ -104,6 +104,6 @@ def synthesize(
     budget = Budget(epsilon, delta)
     planned = plan(generator, schema, budget)
     ledger = Ledger("sqlite://", SigningKey.generate())
-    account = ledger.open("in-memory", budget)
+    account = ledger.open("in-memory", budget, filter="sum")  # of one release: its own budget, whatever its kind
     model = fit(planned, table, account, store=ModelStore(None))
     return admit(model.sample(rows, seed=seed), account)

@@ -92,13 +92,14 @@ def test_fields_that_mean_nothing(fresh, make_claim, fields):
 
 @pytest.mark.parametrize("interval", [Interval(0.6, 0.7), Interval(0.3, 0.499999), Interval(0.495, 0.5000001)])
 def test_accountants_that_disagree(fresh, make_claim, monkeypatch, interval):
-    monkeypatch.setattr(gate, "epsilon_interval", lambda plans, delta: interval)
+    monkeypatch.setattr(gate, "_second_accountant", lambda plan, frame, delta: interval)
     refused(decide(make_claim("0.5"), fresh.state), "accountants")
 
 
 def test_the_second_accountant_is_given_plan_and_frame_and_delta_less_slack(fresh, make_claim, monkeypatch):
     seen = []
     true = gate.epsilon_interval
+    gate._second_accountant.cache_clear()
     monkeypatch.setattr(
         gate, "epsilon_interval", lambda plans, delta: seen.append((plans, delta)) or true(plans, delta)
     )

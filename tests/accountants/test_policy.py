@@ -59,7 +59,7 @@ def test_defaults_and_an_empty_file(tmp_path):
         ("purposes: {a: {epsilon: 1, detla: 1}}", "did you mean 'purposes.a.delta'"),
         ("purposes: {1: {epsilon: 1}}", "must be text"),
         ("unlisted_purposes: 1", "true or false"),
-        ("version: 2", "upgrade"),
+        ("version: 3", "upgrade"),
         ("[1, 2]", "mapping"),
         ("a: [", "not YAML near line"),
         ("a: 1\na: 2", "not YAML"),
