@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,12 +12,15 @@ import numpy as np
 
 from accountants.budget import Budget
 from accountants.errors import BudgetError
-from accountants.events import Event
+from accountants.events import Event, SubsampledGaussian
 from accountants.exact import UP, ceil_float, floor_float, real
 from accountants.parts import Parts
 from accountants.pld import FINE, Direction, Pair, pair_of
 from accountants.profile import Profile
+from accountants.renyi import renyi_epsilon
 
+_ENOUGH = 1000
+"""From so many times its guard on, the distribution's epsilon is not improved by other bounds."""
 _ROUND = 1 + 1e-12
 """Epsilon read off a grid in floats is raised by this factor."""
 
@@ -42,8 +46,9 @@ def delta0_of(events: Iterable[Event]) -> Decimal:
 class NumericalProfile:
     """An upper bound on a composition's privacy profile: one privacy loss distribution, and a closed form beside it.
 
-    It holds for every real ``g`` and in both directions. Where both bounds hold, the lower counts; below delta 2e-12
-    the distribution says nothing and the closed form alone does.
+    It holds for every real ``g`` and in both directions. Where several bounds hold, the lowest counts. Where delta is
+    near what the distribution's rounding can hide (2e-12), Rényi bounds stand in, of the whole or, for the best
+    split of delta, of the looks on samples alone beside the closed form of the rest.
 
     Attributes:
         parts: what is composed.
@@ -86,7 +91,23 @@ class NumericalProfile:
         if best == 0.0:
             return best
         left = floor_float((exact - self.parts.delta0) / (1 - self.parts.delta0))
-        return min(best, self.pair.epsilon(left) * _ROUND)
+        if left >= _ENOUGH * self.pair.guard:
+            return min(best, self.pair.epsilon(left) * _ROUND)
+        return min(best, self.pair.epsilon(left) * _ROUND, renyi_epsilon(self.parts, left), self._split(left))
+
+    def _split(self, delta: float) -> float:
+        """The best split of delta between looks on samples, by Rényi, and all else, in closed form."""
+        sampled = tuple(item for item in self.parts.looks if isinstance(item[0], SubsampledGaussian))
+        rest = tuple(item for item in self.parts.looks if item not in sampled)
+        other = Profile(Parts(self.parts.mu_squared, Decimal(0), rest).closed_mu_squared)
+        if not sampled or not other.mu_squared:
+            return math.inf
+        shares = [2.0**-k for k in range(1, 12)]
+        alone = Parts(looks=sampled)
+        return min(
+            renyi_epsilon(alone, delta * share) + other.epsilon(floor_float(Decimal(delta * (1 - share))))
+            for share in (*shares, *(1 - share for share in shares[1:]))
+        )
 
     def tradeoff(self, false_positive_rate: float | Decimal) -> float:
         """The least false-negative rate of any test at that false-positive rate, rounded down.
