@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300, 58, 12, 16, 48
+_SIDE, _LEFT, _TOP, _RIGHT, _BOTTOM = 300, 58, 12, 26, 48
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 Curve = Sequence[tuple[float, float]]
