@@ -39,8 +39,8 @@ class Server:
         port: on 127.0.0.1. `SUPERUSER` needs no password there.
     """
 
-    def __init__(self, bin_folder: Path) -> None:
-        self._bin = bin_folder
+    def __init__(self, bin_folder: Path, settings: dict[str, str] | None = None) -> None:
+        self._bin, self._settings = bin_folder, settings or {}
         self.folder = Path(tempfile.mkdtemp(prefix="dpsynth-pg-"))
         # postgres refuses to run as root.
         self._as: dict[str, Any] = {"user": _unprivileged(), "extra_groups": []} if os.getuid() == 0 else {}
@@ -90,6 +90,7 @@ class Server:
                 "full_page_writes": "off",
                 "max_connections": 100,
                 "shared_buffers": "32MB",
+                **self._settings,
             }
             command = [str(self._bin / "postgres"), "-D", str(self.folder / "data")]
             for name, value in settings.items():

@@ -143,3 +143,37 @@ def test_a_keyring_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyFileError, match="key folder"):
         Keyring(tmp_path / "file").signing_key(create=True)
+
+
+def test_a_new_key_is_made_once(tmp_path):
+    ring = Keyring(tmp_path / "keys")
+    key = ring.new_signing_key()
+    assert ring.signing_key().public == key.public
+    with pytest.raises(KeyFileError, match="never overwritten"):
+        ring.new_signing_key()
+    assert ring.signing_key().public == key.public
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_key_in_a_folder_that_others_may_write_is_refused(tmp_path, mode):
+    ring = Keyring(tmp_path / "keys")
+    ring.new_signing_key()
+    ring.folder.chmod(mode)
+    with pytest.raises(KeyFileError, match="chmod go-w"):
+        ring.signing_key()
+    ring.folder.chmod(0o1777)
+    assert ring.signing_key(), "in a sticky folder, as /tmp is, others cannot replace it"
+
+
+def test_writers_and_publishers_are_two_sets(tmp_path):
+    ring = Keyring(tmp_path)
+    own = ring.signing_key(create=True).public
+    publisher, writer = SigningKey.generate().public, SigningKey.generate().public
+    ring.trust(publisher.pem())
+    ring.trust(writer.pem(), writer=True)
+    assert ring.trusted() == {own.key_id: own, publisher.key_id: publisher}
+    assert ring.writers() == {own.key_id: own, writer.key_id: writer}
+    next((tmp_path / "writers").glob("*.pem")).chmod(0o666)
+    with pytest.raises(KeyFileError, match="chmod go-w"):
+        ring.writers()
+    assert ring.trusted()
