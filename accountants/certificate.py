@@ -21,7 +21,7 @@ from accountants.composition import mu_squared_of
 from accountants.crosscheck import Interval, epsilon_interval
 from accountants.deployment import Deployment
 from accountants.dsse import Envelope, Signer
-from accountants.events import Event
+from accountants.events import Event, PrivateSelection
 from accountants.exact import DOWN
 from accountants.lifetime import Charge, Lifetime
 from accountants.plan import AdaptivePlan, FixedPlan, plan_from_json
@@ -49,6 +49,7 @@ _ORIGINS = {
     "declared": "written down from public knowledge, such as a codebook",
     "domain": "declared by the caller as column names and sizes",
     "public-frame": "derived from a table that the caller declared to be public",
+    "none": "none: the mechanism is a third party's",
 }
 VARIANT = "Approximate DP"
 """The deployments registry's name for (epsilon, delta)-differential privacy."""
@@ -90,12 +91,15 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Accounting:
-    """The release's epsilon by both accountants, at capacity and with the numerical slack taken off delta."""
+    """The release's epsilon by both accountants, at capacity and with the numerical slack taken off delta.
+
+    `second` is None where the second accountant knows no formula for the looks.
+    """
 
     delta_used: Decimal
     slack: Decimal
     first: float
-    second: Interval
+    second: Interval | None
 
 
 def account_for(claim: Claim) -> Accounting:
@@ -238,6 +242,7 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
         assumptions=tuple(body["assumptions"][: len(body["assumptions"]) - len(assumed)]),
         purpose=body["release"]["purpose"],
         recipient=body["release"]["recipient"],
+        delta0=Decimal(guarantee["accounting"]["delta0_set_aside"]),
     )
     stated, slack = guarantee["accounting"], numerical_slack(budget.epsilon)
     second = stated["second_accountant"]
@@ -256,7 +261,7 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
             DOWN.subtract(budget.delta, slack),
             slack,
             float(stated["epsilon"]),
-            Interval(float(second["low"]), float(second["high"])),
+            None if second is None else Interval(float(second["low"]), float(second["high"])),
         ),
     )
 
@@ -279,10 +284,15 @@ def _guarantee(claim: Claim, account: Accounting) -> dict[str, Any]:
         "in_words": guarantee_in_words(claim.budget, claim.unit),
         **_reading(claim.budget, charge.mu_squared, account.slack, charge.delta0),
         "accounting": {
-            "mu_squared": str(claim.capacity),
+            "mu_squared": str(charge.mu_squared),
+            "delta0": str(charge.delta0),
+            "delta0_set_aside": str(claim.delta0),
             "delta_used": str(account.delta_used),
             "epsilon": repr(account.first),
-            "second_accountant": {"low": repr(account.second.low), "high": repr(account.second.high)},
+            "second_accountant": (
+                {"low": repr(account.second.low), "high": repr(account.second.high)} if account.second else None
+            ),
+            "second_accountant_in_words": wording.SECOND if account.second else wording.NO_SECOND,
         },
         "numerics": {
             "class": claim.numerics,
@@ -322,8 +332,9 @@ def _kinds(claim: Claim) -> dict[str, list[str]]:
     """The kinds of looks that the claim lets the run make, with what their events take for granted."""
     plan = claim.plan
     kinds: dict[str, list[str]] = {kind: [] for kind in plan.kinds} if isinstance(plan, AdaptivePlan) else {}
-    for event in (*(() if isinstance(plan, AdaptivePlan) else plan.events), *claim.frame):
-        kinds.setdefault(event.kind, []).extend(getattr(event, "assumptions", ()))
+    for event in claim.events:
+        for each in (event, *(event.base if isinstance(event, PrivateSelection) else ())):
+            kinds.setdefault(each.kind, []).extend(each.assumptions)
     return kinds
 
 

@@ -220,6 +220,8 @@ def across_releases(filter: str) -> str:
     return f"{how}, declared before the first release; later releases may be chosen after seeing earlier ones"
 
 
+SECOND = "epsilon lies in this interval by a second accountant, which shares no code with the first"
+NO_SECOND = "the second accountant knows no formula for these looks, so that epsilon rests on the first alone"
 REPLENISHED = (
     "never: what is spent stays spent, however much time passes. Newly collected data under another dataset id have a "
     "budget of their own, and for a unit that is in both the two budgets add up"

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 
 import pytest
 import rfc8785
@@ -71,7 +72,9 @@ def test_known_unknown(folder, place):
     assert "ok      certificate.html says what certificate.json says, and that follows" in str(verify(folder, {}))
     assert "which you trust" in str(verify(folder, place.keys.trusted()))
     assert "a draw from dataset 'clinic': 500 rows, schema as certified" in str(verify(folder, {}))
-    assert "imply epsilon 1 at delta 1e-9; declared is 1" in str(verify(folder, place.keys.trusted()))
+    assert re.search(
+        r"imply epsilon (1|0\.9\d+) at delta 1e-9; declared is 1", str(verify(folder, place.keys.trusted()))
+    )
 
 
 def test_supplied_columns_are_named(place, tmp_path):
@@ -178,7 +181,7 @@ LIES = [
     (("looks", "plan", "events", 0, "count"), -1, "impossible count"),
     (("looks", "plan", "events", 0, "count"), True, "impossible count"),
     (("looks", "plan", "events", 0, "count"), 40, "more than the"),
-    (("looks", "plan", "events", 0, "kind"), "laplace", "unknown event kind"),
+    (("looks", "plan", "events", 0, "kind"), "witchcraft", "unknown event kind"),
     (("looks", "plan", "events", 0, "kind"), ["gaussian"], "malformed"),
     (("looks", "plan", "events", 0, "noise_multiplier"), "-3", "too little noise"),
     (("looks", "plan", "events", 0, "noise_multiplier"), "0", "too little noise"),

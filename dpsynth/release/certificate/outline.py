@@ -16,7 +16,20 @@ from accountants.deployment import ASKS
 MOST_COLUMNS = 8
 """A list of mappings with more names than this is shown one value a line: a table of it could be huge."""
 
-_FIRST = ("kind", "asks", "privacy", "id", "column", "false_positive_rate", "at_most", "epsilon", "delta", "low")
+_FIRST = (
+    "kind",
+    "asks",
+    "privacy",
+    "id",
+    "column",
+    "false_positive_rate",
+    "at_most",
+    "epsilon",
+    "delta",
+    "mu_squared",
+    "delta0",
+    "low",
+)
 """Names that lead their group; the others follow by name."""
 
 Path = tuple[str, ...]
