@@ -163,6 +163,31 @@ def plan(**options: Any) -> None:
     click.echo(json.dumps(made.to_json(), indent=1))
 
 
+@main.command(epilog="Example: dpsynth profile plan.json --dataset hie-2026 --plot guarantee.svg")
+@click.argument("plan_file", metavar="PLAN", type=click.Path())
+@click.option("--dataset", help="Say the same of all releases of this dataset together.")
+@click.option("--plot", type=click.Path(), help="Draw the trade-off curves (.svg, .png, .pdf; needs dpsynth[plot]).")
+@click.pass_context
+def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str | None) -> None:
+    """Say what a plan's guarantee means: epsilon at several deltas, mu, the odds, the best attack. Touches no data."""
+    from accountants.explanation import explain, explain_lifetime, lifetime_profile
+    from accountants.plot import plot as draw
+    from dpsynth.planned import ReleasePlan
+
+    claim = ReleasePlan.load(plan_file).claim
+    lifetime = _ledger(ctx).account(dataset).state.lifetime if dataset else None
+    click.echo(f"This release ({claim.generator})")
+    for line in explain(claim.profile, claim.budget):
+        click.echo(f"  {line}")
+    if lifetime is not None:
+        click.echo(f"All releases of {dataset} together, ever (filter {lifetime.filter})")
+        for line in explain_lifetime(lifetime):
+            click.echo(f"  {line}")
+    if plot:
+        drawn = draw(claim.profile, plot, None if lifetime is None else lifetime_profile(lifetime))
+        click.echo(f"Drawn: {drawn}")
+
+
 @main.command(epilog="Example: dpsynth release patients.parquet --plan plan.json --dataset hie-2026 --out release/")
 @click.argument("table", type=click.Path())
 @click.option(

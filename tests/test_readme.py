@@ -60,3 +60,10 @@ def test_doctests_of_the_packages():
 
     for module in (dpsynth, accountants, accountants.budget, accountants.composition):
         assert doctest.testmod(module).failed == 0
+
+
+def test_accounting_page_prints_what_it_says(capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "accounting.md").read_text("utf-8"), re.DOTALL)
+    exec(block, {})
+    said = [line.split("# ")[1].split(":")[0].strip() for line in block.splitlines() if line.startswith("print")]
+    assert capsys.readouterr().out.split() == said

@@ -1,0 +1,77 @@
+"""A privacy profile in a few lines for people: what it means at several deltas, for the odds, for an attacker."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from accountants.allowance import numerical_slack
+from accountants.budget import Budget
+from accountants.composition import NumericalProfile
+from accountants.errors import BudgetError
+from accountants.exact import DOWN
+from accountants.lifetime import Lifetime
+from accountants.profile import Profile
+from accountants.reading import FALSE_POSITIVES, read
+
+DELTAS = tuple(Decimal(text) for text in ("1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10"))
+
+
+def explain(profile: Profile | NumericalProfile, budget: Budget) -> list[str]:
+    """What `profile`, declared as `budget`, promises. Figures are upper bounds, the samplers' slack included."""
+    slack = numerical_slack(budget.epsilon)
+    mu = profile.mu
+    points = ", ".join(
+        f"{epsilon:.4g} at {delta.normalize():e}"
+        for delta in sorted({*DELTAS, budget.delta}, reverse=True)
+        if (epsilon := _epsilon(profile, delta, slack)) is not None
+    )
+    half = budget.epsilon / 2
+    missed = min(1.0, profile.delta(half) + float(slack))
+    power = min(1.0, 1 - profile.tradeoff(FALSE_POSITIVES) + float(slack))
+    return [
+        f"declared: {budget}",
+        f"epsilon {points}",
+        f"delta   {missed:.3g} at epsilon {half.normalize():f}",
+        f"mu      {mu:.5f}" if mu is not None else "mu      none: it is not Gaussian for every epsilon",
+        f"odds    that a unit is in the table change by a factor of at most {read(budget).odds}",
+        _attack(min(power, _declared(budget))),
+    ]
+
+
+def explain_lifetime(lifetime: Lifetime) -> list[str]:
+    """The same for all releases of a dataset together, at their cap."""
+    capped = lifetime_profile(lifetime)
+    if capped is not None:
+        return explain(capped, lifetime.budget)
+    budget = lifetime.budget
+    return [
+        f"declared: {budget}, epsilons and deltas of the releases add up",
+        f"odds    that a unit is in the table change by a factor of at most {read(budget).odds}",
+        _attack(_declared(budget)),
+    ]
+
+
+def lifetime_profile(lifetime: Lifetime) -> Profile | None:
+    """The profile at the cap; None for a `sum` filter, of which only the declared point is known."""
+    return None if lifetime.mu_squared is None else Profile(lifetime.mu_squared, lifetime.delta0)
+
+
+def _attack(power: float) -> str:
+    return f"attack  at 1 % false positives a test finds at most {power:.2%} of the units in the table (guessing: 1 %)"
+
+
+def _declared(budget: Budget) -> float:
+    return float(read(budget).true_positives)
+
+
+def _epsilon(profile: Profile | NumericalProfile, delta: Decimal, slack: Decimal) -> float | None:
+    left = DOWN.subtract(delta, slack)
+    if left <= 0:
+        return None
+    try:
+        return profile.epsilon(left)
+    except BudgetError:
+        return None
+
+
+__all__ = ["DELTAS", "explain", "explain_lifetime", "lifetime_profile"]
