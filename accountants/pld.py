@@ -152,6 +152,8 @@ def _grid(parts: Parts, fineness: int) -> float:
     variance = sum(count * _deviation(part) ** 2 for part, count in counted)
     grid = max(math.sqrt(variance / looks) / fineness, 1e-9)
     grid = max([grid, *(_span(part) / MAX_CELLS for part, _ in counted)])
+    # A composition spreads over its drift and some standard deviations; that is bounded too.
+    grid = max(grid, (variance / 2 + 16 * math.sqrt(variance)) / (4 * MAX_CELLS))
     for part, _ in counted:
         match part:
             case ExponentialMechanism(eta=width) | RandomizedResponse(epsilon=width):

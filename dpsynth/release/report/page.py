@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from accountants import Claim
+from accountants import Claim, numerical_slack
 from accountants.certificate import (
     Draw,
     chance_in_words,
@@ -85,8 +85,8 @@ def page(facts: Facts) -> str:
         labels={column.name: column.label for column in facts.schema.columns},
         guarantee=guarantee_in_words(claim.budget, claim.unit),
         whole=lifetime_in_words(facts.lifetime.budget),
-        reading=_figures(read(claim.budget, claim.capacity)),
-        cap=_figures(read(facts.lifetime.budget, facts.lifetime.mu_squared)),
+        reading=_figures(_reading(claim)),
+        cap=_figures(read(facts.lifetime.budget, facts.lifetime.mu_squared, delta0=facts.lifetime.delta0)),
         describes=describes(claim.unit),
         protected=protected(claim.unit),
         unprotected=not_protected(claim.unit, draw.given),
@@ -124,6 +124,11 @@ def _costliest(looks: Sequence[Look]) -> list[tuple[int, Look]]:
 def _worst(joint: Iterable[Fit]) -> list[Fit]:
     """The worst fits first."""
     return sorted(joint, key=lambda fit: (-(fit.distance - fit.noise), fit.clique))[:MOST_FITS]
+
+
+def _reading(claim: Claim) -> Reading:
+    mu_squared, delta0 = claim.domination
+    return read(claim.budget, mu_squared, numerical_slack(claim.budget.epsilon), delta0)
 
 
 def _figures(reading: Reading) -> dict[str, str]:
