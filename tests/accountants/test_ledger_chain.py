@@ -1,11 +1,13 @@
 """What the chain, the signatures and the anchor catch; and, as plainly, what they do not."""
 
 import dataclasses
+import json
 import time
 
 import pytest
 
 from accountants import Budget, Keyring, Ledger, LedgerCorrupt, LedgerError, Refused, SigningKey
+from accountants.ledger import fold
 from accountants.ledger.rows import GENESIS, Row, row_hash
 from tests.accountants.places import SQLitePlace
 
@@ -238,6 +240,53 @@ def test_keys_can_follow_one_another(url, key, busy, make_claim, tmp_path):
     assert {row.key_id for row in ledger.rows()} == {key.public.key_id, later.public.key_id}
     with pytest.raises(LedgerCorrupt, match=r"row 9 .*not trusted"):
         Ledger(url, key).verify()
+
+
+def test_rows_of_two_forks_do_not_mix(place, url, key, busy, make_claim):
+    """Both halves are genuine and numbered as they should be; the second follows another row than the first."""
+    older = place.rows()
+    busy.reserve(make_claim("0.1"))
+    busy.reserve(make_claim("0.1"))
+    one = place.rows()
+    place.load(older)
+    fork = Ledger(url, key).account("hie-2026")
+    fork.reserve(make_claim("0.05"))
+    place.load([*place.rows(), one[9]])
+    caught(url, key, "row 10 .*does not follow")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "says"),
+    [
+        ("open open", "second time"),
+        ("open reserve reserve", "second time"),
+        ("reserve", "never opened"),
+        ("open start", "never reserved"),
+        ("open reserve commit", "running; this one is reserved"),
+        ("open reserve forfeit", "running; this one is reserved"),
+        ("open reserve draw", "committed; this one is reserved"),
+        ("open reserve start start", "reserved; this one is running"),
+        ("open reserve start void", "reserved; this one is running"),
+        ("open reserve start commit void", "reserved; this one is committed"),
+        ("open reserve start forfeit commit", "running; this one is forfeited"),
+        ("open reserve void start", "reserved; this one is voided"),
+        ("open reserve start reserve2 start2", "is running"),
+    ],
+)
+def test_no_order_of_signed_rows_that_a_session_would_not_write(eight_rows, key, kinds, says):
+    bodies = {kind: json.loads(text) for _, _, kind, text, *_ in eight_rows}
+    bodies |= {"void": {"release": 0}, "forfeit": {"release": 0, "reason": "failed"}}
+    rows, prev = [], GENESIS
+    for seq, name in enumerate(kinds.split(), 1):
+        kind = name.rstrip("2")
+        body = {field: value for field, value in bodies[kind].items() if field != "version"}
+        if kind != "open":
+            body["release"] = "f" * 32 if name == kind else "e" * 32
+        rows.append(Row.signed(seq, "hie-2026", kind, body, prev, key))
+        prev = rows[-1].hash
+    fold(rows[:-1])
+    with pytest.raises(LedgerCorrupt, match=f"row {len(rows)} .*{says}"):
+        fold(rows)
 
 
 def test_verifying_a_thousand_rows_is_quick(place, busy, url, key):
