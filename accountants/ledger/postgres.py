@@ -250,11 +250,11 @@ class PostgreSQL(Database):
                 return LedgerError(
                     f"the server refused to store the {noun} {place} ({code}); free some space and try again"
                 )
+            case "XX001" | "XX002":
+                return LedgerCorrupt(f"the {noun} {place} is damaged on the server ({code}); restore it from a backup")
         match code[:2]:
             case "23":
                 return LedgerError(f"the {noun} {place} refused a change (rows are append-only); nothing was written")
-            case "XX":
-                return LedgerCorrupt(f"the {noun} {place} is damaged on the server ({code}); restore it from a backup")
             case "" | "08" | "57":
                 return LedgerError(
                     f"the server of the {noun} {place} cannot be reached, refuses the login, or broke the connection; "

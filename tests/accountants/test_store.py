@@ -4,8 +4,10 @@ import os
 import socket
 import sqlite3
 import threading
+from contextlib import suppress
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from accountants import Budget, Ledger, LedgerBusy, LedgerError, Lifetime, Status
 from accountants.ledger import database
@@ -207,6 +209,13 @@ def test_schemas_are_ledgers_of_their_own(postgres, schema, ours, key, make_clai
     second.start()
     run.commit("a" * 64)
     second.commit("a" * 64)
+
+
+def test_a_statement_that_failed_is_never_committed_in_silence(ours):
+    """PostgreSQL answers the COMMIT of a failed transaction with a rollback, not with an error."""
+    writing = ours.ledger._store.write()
+    with pytest.raises(LedgerError, match="nothing was written"), writing as connection, suppress(DBAPIError):
+        connection.exec_driver_sql("SELECT 1/0")
 
 
 def terminate(schema, where):
