@@ -370,7 +370,9 @@ def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime
         f"{cap.budget} and epsilon {_up(cap.spent_epsilon(spent))} of it is charged."
     )
     fits = cap.remaining_epsilon(spent, delta)
-    if fits > 0:
+    if cap.mu_squared is not None and claim.profile.mu is None:
+        way = "Lower its epsilon until its mu^2 fits: it costs more than Gaussian noise of the same epsilon. "
+    elif fits > 0:
         way = f"At most epsilon {fits:f} at delta {_delta(delta)} fits: lower epsilon to that. "
     else:
         way = f"No further release at delta {_delta(delta)} fits. "
