@@ -52,7 +52,7 @@ def test_a_mutant_that_does_not_apply_is_an_error(tmp_path):
 
 def test_a_catalogue_with_a_wrong_entry_is_an_error(tmp_path):
     entry = '[[mutant]]\nname = "a"\nguard = ""\nfile = ""\nold = ""\nnew = ""\ntests = []\n'
-    for text in (entry * 2, entry.replace("guard", "gard"), entry.replace("tests = []", "")):
+    for text in (entry * 2, entry.replace("guard", "gard"), entry.replace("tests = []", ""), "<<<<", "[other]"):
         (tmp_path / "x.toml").write_text(text)
         with pytest.raises(MutantError):
             catalogue(tmp_path)

@@ -18,7 +18,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default 2)")
     parser.add_argument("--list", action="store_true", help="name the mutants and run none")
     asked = parser.parse_args(arguments)
-    mutants = catalogue()
+    try:
+        mutants = catalogue()
+    except MutantError as error:
+        print(error, file=sys.stderr)
+        return 1
     if asked.only:
         unknown = sorted(set(asked.only) - {mutant.name for mutant in mutants})
         if unknown:

@@ -73,11 +73,15 @@ def catalogue(folder: Path = FOLDER) -> tuple[Mutant, ...]:
     """All mutants, in the order of the files' names and then of the files.
 
     Raises:
-        MutantError: an entry has other fields than a mutant, or a name occurs twice.
+        MutantError: a file is no list of mutants, an entry has other fields, or a name occurs twice.
     """
     mutants: list[Mutant] = []
     for path in sorted(folder.glob("*.toml")):
-        for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]:
+        try:
+            entries = tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]
+        except (tomllib.TOMLDecodeError, KeyError) as error:
+            raise MutantError(f"{path.name} is not a list of mutants: {error}") from None
+        for entry in entries:
             try:
                 mutants.append(Mutant(**{**entry, "tests": tuple(entry["tests"])}))
             except (TypeError, KeyError) as error:
