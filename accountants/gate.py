@@ -118,6 +118,12 @@ def decide_draw(release_id: str, model_digest: str, state: AccountState) -> Admi
     release = state.releases.get(release_id)
     if release is None or release.model is None:
         status = "never reserved" if release is None else release.status.value
+        if release is not None and release.status.value == "committed":
+            return Refused(
+                Rule.MODEL,
+                f"release {release_id} of dataset {state.dataset!r} made no model: it is another library's mechanism.",
+                "Draw from a release of dpsynth's own.",
+            )
         return Refused(
             Rule.MODEL,
             f"release {release_id} of dataset {state.dataset!r} is {status}, not committed.",

@@ -420,7 +420,7 @@ def _terms(account: Account) -> list[str]:
     """What the account was opened with beyond its budget, where there is anything to say."""
     state = account.state
     lines = []
-    if state.lifetime.delta0 or state.spent.delta0:
+    if state.filter == "gdp" and (state.lifetime.delta0 or state.spent.delta0):
         lines.append(
             f"  delta0: {state.spent.delta0.normalize():e} of {state.lifetime.delta0.normalize():e} is charged"
         )
