@@ -15,6 +15,8 @@ import click
 from dpsynth.console import one_sentence, progress
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from accountants import Account, Ledger, Policy
     from accountants.deployment import Deployment
     from dpsynth.planned import ReleasePlan
@@ -360,7 +362,8 @@ def open_(
 
     policy = _policy(policy_file)
     account = _ledger(ctx).open(dataset, Budget(epsilon, delta), filter=filter_, policy=policy, delta0=delta0)
-    click.echo(f"Opened {dataset}: lifetime {account.state.budget}, releases add up by '{filter_}'. This is final.")
+    click.echo(f"Opened {dataset}: lifetime {account.state.budget}, releases add up by '{filter_}'.")
+    click.echo("It can be widened later ('dpsynth ledger amend'), never narrowed. Datasets that share people share it.")
 
 
 @ledger.command(name="amend", epilog="Example: dpsynth ledger amend hie-2026 --epsilon 4")
@@ -416,14 +419,16 @@ def _account(account: Account) -> list[str]:
     return lines
 
 
+def _small(figure: Decimal) -> str:
+    return f"{figure.normalize():e}" if figure else "0"
+
+
 def _terms(account: Account) -> list[str]:
     """What the account was opened with beyond its budget, where there is anything to say."""
     state = account.state
     lines = []
     if state.filter == "gdp" and (state.lifetime.delta0 or state.spent.delta0):
-        lines.append(
-            f"  delta0: {state.spent.delta0.normalize():e} of {state.lifetime.delta0.normalize():e} is charged"
-        )
+        lines.append(f"  delta0: {_small(state.spent.delta0)} of {_small(state.lifetime.delta0)} is charged")
     if state.amendments:
         lines.append(f"  amended {state.amendments} time{'s' if state.amendments > 1 else ''} since it was opened")
     if state.policy is not None:

@@ -28,7 +28,7 @@ def test_opened_shown_amended(say):
     Path("policy.yaml").write_text("max_epsilon: 0.5\n")
     assert "lifetime epsilon 1 at delta 1e-8" in say("ledger open hie --epsilon 1 --delta 1e-8 --delta0 1e-9")
     shown = say("ledger show")
-    assert "delta0: 0e+0 of 1e-9 is charged" in shown
+    assert "delta0: 0 of 1e-9 is charged" in shown
     assert "amended" not in shown
     assert "policy" not in shown
     assert "lifetime epsilon 2 at delta 1e-8, policy replaced" in say(
