@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from accountants import (
+    Claimed,
     EventError,
     ExponentialMechanism,
     Gaussian,
@@ -118,6 +119,17 @@ def test_gaussian_bases_by_enumeration(runs, z, looks, delta):
     # A claim at a third of that epsilon would be wrong.
     less = max(worst(best_of(p[order], runs), best_of(q[order], runs), event.epsilon / 3) for order in orders)
     assert less > float(event.delta)
+
+
+@pytest.mark.parametrize("runs", [GEOMETRIC, LOGARITHMIC, PoissonRuns(3.0)])
+def test_one_run_may_fail_and_so_many_runs_fail_more_often(runs):
+    """A base that tells all with probability 1e-6, the telling outcome scored best: E[K] times that."""
+    base, mean = [Claimed("0.1", "1e-6", "them")], float(np.dot(chances(runs), np.arange(400)))
+    telling = float(best_of(np.array([1 - 1e-6, 1e-6]), runs)[-1])
+    assert telling == pytest.approx(mean * 1e-6, rel=1e-4)
+    with pytest.raises(EventError, match="no epsilon is enough"):
+        PrivateSelection(base, runs, repr(telling * 0.9)).epsilon
+    assert PrivateSelection(base, runs, repr(telling * 1.1)).epsilon > 0.1
 
 
 def test_runs_cost_more_than_one_and_more_runs_cost_more():

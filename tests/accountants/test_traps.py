@@ -67,6 +67,7 @@ def test_two_claims_are_not_two_gaussians_through_their_point():
     assert exact == pytest.approx(0.229, abs=5e-4)
     assert compose(twice).delta(1.44) >= exact
     assert compose(twice).epsilon(1e-8) >= 1.999
+    assert all(each.mu_squared > 10 * Decimal(mu) ** 2 for each in twice)
     # What a lifetime is charged covers it, and two such claims do not fit in an account of (1.44, 1e-8).
     total = Charge.total(Charge.of(_claim(event)) for event in twice)
     assert Profile(total.mu_squared, total.delta0).delta(1.44) >= exact
