@@ -245,3 +245,11 @@ def test_the_last_row_of_each_writer_is_checked():
         else:
             with pytest.raises(LedgerCorrupt, match=r"row 1 .*signature"):
                 list(verified(rows, (0, GENESIS), trusted))
+
+
+def test_a_unit_under_another_relation_is_not_read():
+    body = PrivacyUnit("person", 3).to_json()
+    assert PrivacyUnit.from_json(body) == PrivacyUnit("person", 3)
+    for relation in ("replace_one_unit", None, ""):
+        with pytest.raises(BudgetError, match="relation must be"):
+            PrivacyUnit.from_json({**body, "relation": relation})

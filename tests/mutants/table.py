@@ -27,7 +27,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
     killed = sum(outcome.killer is not None for outcome in outcomes)
     lines = [_HEAD.format(killed=killed, all=len(outcomes)).rstrip("\n")]
     part = ""
-    for outcome in outcomes:
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.mutant.part):  # stable: in the catalogue's order
         mutant = outcome.mutant
         if mutant.part != part:
             part = mutant.part

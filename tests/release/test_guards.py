@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from accountants import Budget, GateRefused, Ledger, Status
-from accountants.dsse import EnvelopeError, strict_json
+from accountants import Budget, GateRefused, Ledger, SigningKey, Status
+from accountants.dsse import Envelope, EnvelopeError, strict_json
 from dpsynth.errors import ModelStoreError
 from dpsynth.generators import Independent
 from dpsynth.planned import plan
-from dpsynth.release import ModelStore, admit
+from dpsynth.release import ModelStore, admit, verify
 from dpsynth.release.sealed import Contents, seal, unseal
 from dpsynth.session import fit
 from tests.release.conftest import SCHEMA, rows
@@ -44,3 +46,14 @@ def test_json_larger_than_any_certificate_is_not_parsed(monkeypatch):
     assert strict_json(b"[1, 2, 3]") == [1, 2, 3]
     with pytest.raises(EnvelopeError, match="at most 10 are read"):
         strict_json(b"[1, 2, 3, 4]")
+
+
+def test_every_other_file_intact_a_signature_by_nobody_is_broken(folder, place):
+    """The payload is as it was, so nothing else in the release contradicts it: the signature alone can tell."""
+    path = folder / "certificate.json"
+    envelope = Envelope.from_bytes(path.read_bytes())
+    assert verify(folder, place.keys.trusted()).exit_code == 0
+    for signature in (bytes(64), SigningKey.generate().sign(envelope.payload), envelope.signature[::-1], b""):
+        path.write_bytes(replace(envelope, signature=signature).to_bytes())
+        assert verify(folder, place.keys.trusted()).exit_code == 1
+        assert verify(folder, {}).exit_code == 1
