@@ -32,7 +32,7 @@ from accountants import (
 )
 from accountants.events import KINDS, REPLACE, event_from_json, event_to_json
 
-NO_NUMBERS = [None, True, False, [], {}, (), object(), "", "x", "0x1", b"1", 1j, float("nan"), "nan", Decimal("sNaN")]
+NO_NUMBERS = [None, True, False, [], {}, (), ..., "", "x", "0x1", b"1", 1j, float("nan"), "nan", Decimal("sNaN")]
 NEVER = [*NO_NUMBERS, math.inf, -math.inf, "inf", 0, -0.0, -1.0, "-1", 1e300, 1e-300, 10**400, -(10**400)]
 VALID = {
     Gaussian: {"noise_multiplier": 2.0},

@@ -103,7 +103,7 @@ def _epsilon(events, delta):
         return float("inf")
 
 
-@few
+@fewer
 @given(STEPS, st.floats(1.0, 3.0), DELTAS)
 def test_dp_sgd_is_monotone_in_each_parameter(event, factor, delta):
     z, q, steps = event.noise_multiplier, event.sample_rate, event.steps
