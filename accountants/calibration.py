@@ -56,7 +56,7 @@ def calibrate(
     low, high = _bracket(lambda scale: epsilon(scale, coarse=True), target, budget)
     low, high = _narrowed(lambda scale: epsilon(scale, coarse=True), target, low, high, 2e-3)
     low = high * 0.99
-    while epsilon(low) <= target:
+    while _cheap(epsilon, low) <= target:
         low, high = low * 0.99, low
     high = _narrowed(epsilon, target, low, high, WITHIN)[1]
     return build(high)
@@ -71,7 +71,7 @@ def _epsilon(profile: Profile | NumericalProfile, delta: Decimal) -> float:
 
 def _bracket(epsilon: Callable[[float], float], target: float, budget: Budget) -> tuple[float, float]:
     low, high = 0.0, 1.0
-    while not epsilon(high) <= target:
+    while not _cheap(epsilon, high) <= target:
         low, high = high, high * 4
         if high > _LARGEST:
             raise PlanError(f"no noise scale keeps the plan within {budget}; plan fewer looks or raise epsilon")

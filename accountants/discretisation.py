@@ -59,11 +59,11 @@ def bounds_of(looks: list[Look], delta: float) -> tuple[float, float]:
     """(low, high) between which the epsilon of the composition lies at `delta`; infinity where there is none."""
     count = sum(look.count for look in looks)
     spread = math.sqrt(sum(look.count * look.spread**2 for look in looks) / count)
-    step = max(spread / (32 if count > 1000 else 256), 1e-9)
+    step = max(spread / (64 if count > 1000 else 256 if count > 64 else 2048), 1e-9)
     step = max([step, *(_reach(profile) / _MOST_CELLS for look in looks for profile in (look.removed, look.added))])
     corner = max((look.corner for look in looks), default=0.0)
-    if corner:
-        step = corner / math.ceil(corner / step)
+    if corner >= step:
+        step = corner / math.floor(corner / step)
     error = max(1e-13, count * 2.0**-53) + 2 * _OUTSIDE
     found = None
     while found is None:
@@ -116,8 +116,12 @@ def _around(profile: Profile, reverse: Profile, step: float) -> tuple[_Masses, _
     before, after = bend[:-1], bend[1:]
     depth = np.divide(before * after, before + after, out=np.zeros_like(before), where=before + after > 0) * np.diff(x)
     drop = np.maximum(np.append(depth, 0.0), np.insert(depth, 0, 0.0))
-    lowered = np.maximum(spare - drop, 0.0)
+    lowered = spare - drop
     lowered[-1] = 0.0
+    # A corner that may not go as low as it should takes its neighbours down to the least profile with it.
+    short = np.flatnonzero(lowered < 0)
+    for near in (short, short - 1, short + 1):
+        lowered[np.clip(near, 0, len(lowered) - 1)] = 0.0
     return _masses(bottom, x, lowered, _convex(x, lowered)), upper
 
 

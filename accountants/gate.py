@@ -19,7 +19,7 @@ from accountants.budget import Budget
 from accountants.claim import Claim
 from accountants.composition import NumericalProfile
 from accountants.crosscheck import Interval, epsilon_interval
-from accountants.errors import BudgetError, GateRefused, PlanError
+from accountants.errors import BudgetError, EventError, GateRefused, PlanError
 from accountants.events import Event
 from accountants.exact import DOWN, UP, floor_float
 from accountants.lifetime import Charge, Lifetime
@@ -210,7 +210,7 @@ def check_claim(claim: Claim) -> Refused | None:
     try:
         first = _first_accountant(claim.profile, delta)
         claim.domination  # noqa: B018 - what a lifetime would be charged must be computable
-    except (BudgetError, PlanError) as error:
+    except (BudgetError, EventError, PlanError) as error:
         return Refused(Rule.CLAIM, f"the planned looks fit no budget of {budget}: {error}.", "Plan again.")
     if Decimal(first) > budget.epsilon:
         return Refused(

@@ -100,16 +100,21 @@ def plan_from_json(body: dict[str, Any]) -> Plan:
     Raises:
         PlanError, EventError: the text does not describe a plan.
     """
+    fields = sorted(body) if isinstance(body, dict) else []
     match body:
-        case {"kind": "fixed", "events": [*entries]}:
+        case {"kind": "fixed", "events": [*entries]} if fields == ["events", "kind"]:
             events: list[Event] = []
             for entry in entries:
-                fields = dict(entry)
-                count = fields.pop("count", 1)
+                if not isinstance(entry, dict):
+                    raise PlanError(f"an entry of a plan is an event with its count, got {entry!r:.100}")
+                event = dict(entry)
+                count = event.pop("count", 1)
                 if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 10**6:
                     raise PlanError(f"count must be a whole number from 1 to a million, got {count!r}")
-                events.extend([event_from_json(fields)] * count)
+                events.extend([event_from_json(event)] * count)
             return FixedPlan(events)
-        case {"kind": "adaptive", "mu": mu, "kinds": [*kinds]}:
-            return AdaptivePlan(float(mu), kinds)
-    raise PlanError(f"a plan is 'fixed' with events or 'adaptive' with mu and kinds, got {sorted(body)}")
+        case {"kind": "adaptive", "mu": str(mu), "kinds": [*kinds]} if fields == ["kind", "kinds", "mu"]:
+            if not all(isinstance(kind, str) for kind in kinds):
+                raise PlanError("kinds of a plan are names of events")
+            return AdaptivePlan(positive_float("mu", mu, PlanError), kinds)
+    raise PlanError(f"a plan is 'fixed' with events or 'adaptive' with mu and kinds, and nothing else, got {fields}")

@@ -23,11 +23,15 @@ from accountants.parts import Look, Parts
 
 GUARD = 1e-12
 """Least delta that transforms in double precision can tell from nothing; added to every delta of a `Pair`."""
-MAX_CELLS = 2**22
+MAX_CELLS = 2**20
 """Most cells one look may have: the grid is made coarser (a looser bound) rather than the memory larger."""
-FINE, COARSE = 32, 8
-"""Grid cells to a standard deviation of one look: 32 puts epsilon within about 0.01 %, 8 within 0.2 %."""
+FINE, COARSE = 64, 8
+"""Grid cells to a standard deviation of one look: 64 puts epsilon within about 0.003 %, 8 within 0.2 %."""
 
+_FEW = 64
+"""So few looks are put on a grid 16 times as fine: what is not smooth (pure mechanisms) needs it, at little cost."""
+_SMOOTH = 2e-6
+"""Masses of a sampled look are second differences of a profile in doubles: on finer grids rounding outweighs them."""
 _TAIL = 1e-15
 Array = NDArray[np.float64]
 
@@ -52,7 +56,8 @@ class Direction:
         """From a PMF of the library, whose grid has no public accessor."""
         dense = pmf.to_dense_pmf()
         losses = (np.arange(dense.size) + dense._lower_loss) * dense._discretization
-        probs = np.maximum(np.asarray(dense._probs, dtype=np.float64), 0.0)
+        # Rounding noise is left as it falls, of either sign: cut at 0 it would add up over the cells of a tail.
+        probs = np.asarray(dense._probs, dtype=np.float64)
         kept = losses >= -60.0  # what lies lower matters to no profile at g >= -60
         losses, probs = losses[kept], probs[kept]
         # Summed from the top, so that the small masses of the tail are not lost in the bulk.
@@ -150,15 +155,23 @@ def _grid(parts: Parts, fineness: int) -> float:
     counted = _counted(parts)
     looks = sum(count for _, count in counted)
     variance = sum(count * _deviation(part) ** 2 for part, count in counted)
-    grid = max(math.sqrt(variance / looks) / fineness, 1e-9)
-    grid = max([grid, *(_span(part) / MAX_CELLS for part, _ in counted)])
+    typical = math.sqrt(variance / looks)
+    grid = max(typical / (fineness if looks > _FEW else 16 * fineness), 1e-9)
+    if any(isinstance(part, SubsampledGaussian) for part, _ in counted):
+        grid = max(grid, min(_SMOOTH, typical / 4))
+    grid = max([grid, *(_span(part) * FINE / (MAX_CELLS * fineness) for part, _ in counted)])
     # A composition spreads over its drift and some standard deviations; that is bounded too.
-    grid = max(grid, (variance / 2 + 16 * math.sqrt(variance)) / (4 * MAX_CELLS))
-    for part, _ in counted:
-        match part:
-            case ExponentialMechanism(eta=width) | RandomizedResponse(epsilon=width):
-                return width / math.ceil(width / grid)  # its extremes then lie on the grid
-    return grid
+    grid = max(grid, (variance / 2 + 16 * math.sqrt(variance)) / (16 * MAX_CELLS))
+    widest = max((_span(part) / 2 for part, _ in counted if isinstance(part, _BOUNDED)), default=0.0)
+    return widest / math.floor(widest / grid) if widest >= grid else grid  # its extremes then lie on the grid
+
+
+_BOUNDED = (ExponentialMechanism, RandomizedResponse)
+
+
+def _edge(width: float, grid: float) -> int:
+    """The knot at or above `width`, whose quotient by the grid may be off by its last bit."""
+    return max(1, math.ceil(width / grid * (1 - 4e-16)))
 
 
 def _deviation(part: Look | float) -> float:
@@ -226,9 +239,10 @@ def _bounded_range(eta: float, grid: float) -> tuple[int, Array]:
     ``Q = C (e^(-u/2) - e^(-v/2))`` on [u, v] with ``C = e^(eta/2)/(e^eta - 1)``. Moving a cell's mass to its ends so
     that both P and Q stay is what connecting the dots does.
     """
-    edge = math.ceil(eta / grid - 1e-9)
+    edge = _edge(eta, grid)
     knots = np.arange(-edge, edge + 1) * grid
     low, high = np.clip(knots[:-1], -eta, eta), np.clip(knots[1:], -eta, eta)
+    low[0], high[-1] = -eta, eta
     scale = 1 / (2 * math.sinh(eta / 2))
     over = scale * np.exp(low / 2) * np.expm1((high - low) / 2)
     under = scale * np.exp(-high / 2) * np.expm1((high - low) / 2)
@@ -244,7 +258,7 @@ def _bounded_range(eta: float, grid: float) -> tuple[int, Array]:
 
 def _two_points(epsilon: float, grid: float) -> tuple[int, Array]:
     """Losses +-epsilon with odds ``e^epsilon : 1``, each moved to the ends of its cell with P and Q kept."""
-    edge = math.ceil(epsilon / grid - 1e-9)
+    edge = _edge(epsilon, grid)
     probs = np.zeros(2 * edge + 1)
     for loss, mass in ((epsilon, 1 / (1 + math.exp(-epsilon))), (-epsilon, 1 / (1 + math.exp(epsilon)))):
         below = min(max(math.floor(loss / grid + 1e-12), -edge), edge)

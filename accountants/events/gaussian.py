@@ -172,8 +172,11 @@ def _threshold(noise_multiplier: float, delta: Decimal, k: int) -> int:
         sigma, hidden = to_mp(mp, noise_multiplier) * k, mp.log1p(-to_mp(mp, delta))
 
         def least(keys: int) -> Any:
-            """x with Phi(x)^keys = 1 - delta."""
-            return mp.sqrt(2) * mp.erfinv(1 + 2 * mp.expm1(hidden / keys))
+            """x with Phi(x)^keys = 1 - delta; from the small tail, which erfinv of nearly 1 would lose."""
+            return mp.findroot(
+                lambda x: mp.log(mp.erfc(x / mp.sqrt(2)) / 2) - mp.log(-mp.expm1(hidden / keys)),
+                mp.sqrt(-2 * mp.log(-mp.expm1(hidden / keys)) + mp.mpf("0.01")),
+            )
 
         return math.ceil(ceil_decimal(max(k + sigma * least(1), 1 + sigma * least(k))))
 

@@ -13,6 +13,7 @@ from accountants.events.claimed import Claimed, PostProcessing
 from accountants.events.gaussian import Gaussian, SubsampledGaussian, Thresholding
 from accountants.events.pure import ExponentialMechanism, Laplace, RandomizedResponse
 from accountants.events.selection import PoissonRuns, PrivateSelection, Runs, TruncatedNegativeBinomial
+from accountants.exact import real
 
 Event = (
     Gaussian
@@ -55,6 +56,8 @@ def event_from_json(body: Mapping[str, Any]) -> Event:
     Raises:
         EventError: an unknown kind, or parameters that kind does not have.
     """
+    if not isinstance(body, Mapping):
+        raise EventError(f"an event is a mapping with a kind and its parameters, got {type(body).__name__}")
     fields = dict(body)
     kind = fields.pop("kind", None)
     if not isinstance(kind, str) or kind not in KINDS:
@@ -103,14 +106,7 @@ def _runs(body: object) -> Runs:
     made = _RUNS.get(str(fields.pop("kind", None)))
     if made is None or sorted(fields) != sorted(field.name for field in dataclasses.fields(made)):
         raise EventError(f"runs must be one of {sorted(_RUNS)} with its parameters, got {body!r:.200}")
-    return made(**{name: _number(name, value) for name, value in fields.items()})
-
-
-def _number(name: str, value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise EventError(f"{name} must be a number, got {value!r:.200}") from None
+    return made(**{name: float(real(name, value, EventError)) for name, value in fields.items()})
 
 
 __all__ = ["FILTER_KINDS", "KINDS", "Event", "event_from_json", "event_to_json"]

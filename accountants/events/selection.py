@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from accountants.errors import BudgetError, EventError
 from accountants.events.base import KernelEvent, probability, ranged
 from accountants.events.pure import MAX_ETA, pure_mu_squared
-from accountants.exact import ceil_decimal, ceil_float, precise, to_mp
+from accountants.exact import ceil_decimal, ceil_float, precise, real, to_mp
 
 if TYPE_CHECKING:
     from accountants.composition import NumericalProfile
@@ -34,8 +34,10 @@ class TruncatedNegativeBinomial:
     gamma: float
 
     def __post_init__(self) -> None:
-        shape = ranged("shape + 1", float(self.shape) + 1, 1e-3, 11.0, "the cost grows with (1 + shape)")
-        object.__setattr__(self, "shape", shape - 1)
+        shape = real("shape", self.shape, EventError)
+        if not Decimal("-0.999") <= shape <= 10:
+            raise EventError(f"shape must lie between -0.999 and 10, got {self.shape!r}; the cost grows with 1 + shape")
+        object.__setattr__(self, "shape", float(shape))
         object.__setattr__(self, "gamma", ranged("gamma", self.gamma, 1e-9, 1 - 1e-9, "it sets the number of runs"))
 
     def mean(self, mp: Any) -> Any:
@@ -86,7 +88,8 @@ class PrivateSelection(KernelEvent):
     number of runs is that many compositions instead.
 
     Raises:
-        EventError: no base, a base that is itself a selection, impossible parameters, or more than epsilon 100.
+        EventError: no base, a base that is itself a selection or no event, or impossible parameters; its `epsilon`, if
+            it is more than 100.
     """
 
     kind: ClassVar[str] = "private_selection"
@@ -96,10 +99,12 @@ class PrivateSelection(KernelEvent):
     delta: Decimal
 
     def __init__(self, base: Iterable[Event], runs: Runs, delta: float | str | Decimal = Decimal("1e-12")) -> None:
+        if not isinstance(base, Iterable):
+            raise EventError(f"base must be the looks of one run, got {type(base).__name__}")
         object.__setattr__(self, "base", tuple(base))
         object.__setattr__(self, "runs", runs)
         object.__setattr__(self, "delta", probability("delta", delta, zero=True))
-        if not self.base or any(isinstance(each, PrivateSelection) for each in self.base):
+        if not self.base or any(isinstance(each, PrivateSelection) or not _is_event(each) for each in self.base):
             raise EventError("base must be the looks of one run, at least one and no selection among runs itself")
         if not isinstance(runs, TruncatedNegativeBinomial | PoissonRuns):
             raise EventError(f"runs must be TruncatedNegativeBinomial or PoissonRuns, got {type(runs).__name__}")
@@ -122,6 +127,10 @@ class PrivateSelection(KernelEvent):
     def delta0(self) -> Decimal:
         """The declared delta."""
         return self.delta
+
+
+def _is_event(value: object) -> bool:
+    return isinstance(getattr(value, "kind", None), str) and hasattr(value, "mu_squared")
 
 
 @lru_cache(maxsize=256)
