@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 
 from accountants.budget import Budget
-from accountants.errors import BudgetError
+from accountants.errors import BudgetError, EventError
 from accountants.events import Event, SubsampledGaussian
 from accountants.exact import UP, ceil_float, floor_float, real
 from accountants.parts import Parts
@@ -76,6 +76,9 @@ class NumericalProfile:
     def delta(self, epsilon: float | Decimal) -> float:
         """The smallest proven delta at `epsilon` (any finite real), rounded up."""
         exact = real("epsilon", epsilon, BudgetError)
+        pure = self.parts.pure_epsilon
+        if pure is not None and exact >= pure:
+            return 0.0
         delta0 = ceil_float(self.parts.delta0)
         numerical = delta0 + (1 - delta0) * self.pair.delta(floor_float(exact))
         return min(1.0, numerical * _ROUND, self.closed.delta(exact))
@@ -83,11 +86,17 @@ class NumericalProfile:
     def epsilon(self, delta: float | Decimal) -> float:
         """The smallest proven epsilon at `delta`, rounded up; 0 where delta alone covers it.
 
+        Args:
+            delta: above 0 and below 1; also 0 where every look is pure.
+
         Raises:
             BudgetError: delta out of range, or no epsilon is enough.
         """
+        pure = self.parts.pure_epsilon
+        if pure is not None and real("delta", delta, BudgetError) == 0:
+            return ceil_float(pure)
         exact = Budget(1, delta).delta
-        best = self.closed.epsilon(exact)
+        best = min(self.closed.epsilon(exact), math.inf if pure is None else ceil_float(pure))
         if best == 0.0:
             return best
         left = floor_float((exact - self.parts.delta0) / (1 - self.parts.delta0))
@@ -135,10 +144,15 @@ def compose(events: Iterable[Event], mu_squared: Decimal = Decimal(0)) -> Profil
         events: their number and parameters are fixed beforehand.
         mu_squared: capacity of filters that run beside them.
 
+    Raises:
+        EventError: not events, or one event outside a list.
+
     >>> from accountants import Gaussian
     >>> f"{compose([Gaussian(1.0)]).epsilon(delta=1e-5):.4f}"
     '4.3772'
     """
+    if not isinstance(events, Iterable):
+        raise EventError(f"compose takes a list of events, got {type(events).__name__}; write compose([...])")
     parts = Parts.of(events, mu_squared)
     return NumericalProfile(parts) if parts.looks else Profile(parts.mu_squared, parts.delta0)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+import math
+from decimal import ROUND_CEILING, Context, Decimal
 
 from accountants.allowance import numerical_slack
 from accountants.budget import Budget
@@ -21,7 +22,7 @@ def explain(profile: Profile | NumericalProfile, budget: Budget) -> list[str]:
     slack = numerical_slack(budget.epsilon)
     mu = profile.mu
     points = ", ".join(
-        f"{epsilon:.4g} at {delta.normalize():e}"
+        f"{_up(epsilon)} at {delta.normalize():e}"
         for delta in sorted({*DELTAS, budget.delta}, reverse=True)
         if (epsilon := _epsilon(profile, delta, slack)) is not None
     )
@@ -31,8 +32,8 @@ def explain(profile: Profile | NumericalProfile, budget: Budget) -> list[str]:
     return [
         f"declared: {budget}",
         f"epsilon {points}",
-        f"delta   {missed:.3g} at epsilon {half.normalize():f}",
-        f"mu      {mu:.5f}" if mu is not None else "mu      none: it is not Gaussian for every epsilon",
+        f"delta   {_up(missed)} at epsilon {half.normalize():f}",
+        f"mu      {_up(mu)}" if mu is not None else "mu      none: it is not Gaussian for every epsilon",
         f"odds    that a unit is in the table change by a factor of at most {read(budget).odds}",
         _attack(min(power, _declared(budget))),
     ]
@@ -56,8 +57,14 @@ def lifetime_profile(lifetime: Lifetime) -> Profile | None:
     return None if lifetime.mu_squared is None else Profile(lifetime.mu_squared, lifetime.delta0)
 
 
+def _up(figure: float) -> str:
+    """Four digits, rounded up."""
+    return f"{float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(figure)):.4g}"
+
+
 def _attack(power: float) -> str:
-    return f"attack  at 1 % false positives a test finds at most {power:.2%} of the units in the table (guessing: 1 %)"
+    share = math.ceil(power * 10_000) / 100  # rounded up, as every figure
+    return f"attack  at 1 % false positives a test finds at most {share:.2f}% of the units in the table (guessing: 1 %)"
 
 
 def _declared(budget: Budget) -> float:

@@ -176,6 +176,13 @@ class Lifetime:
             return None
         return max(Decimal(0), DOWN.subtract(self.mu_squared, spent.mu_squared))
 
+    def remaining_sum(self, spent: Charge) -> tuple[Decimal, Decimal] | None:
+        """Epsilon and delta left, rounded down; None for a `gdp` filter, where no such pair is what is left."""
+        if self.mu_squared is not None:
+            return None
+        left = DOWN.subtract(self.budget.epsilon, spent.epsilon), DOWN.subtract(self.budget.delta, spent.delta)
+        return max(Decimal(0), left[0]), max(Decimal(0), left[1])
+
     def remaining_epsilon(self, spent: Charge, delta: float | str | Decimal) -> Decimal:
         """The largest epsilon (to six digits, rounded down) that one more release at `delta` may declare.
 

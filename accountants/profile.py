@@ -7,7 +7,7 @@ mechanism upwards, the mu that a budget allows downwards. ``crosscheck.py`` does
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any
 
 from accountants.budget import Budget
@@ -59,7 +59,7 @@ class Profile:
         exact = Budget(1, delta).delta
         if exact <= self.delta0:
             raise BudgetError(
-                f"no epsilon is enough at delta {exact}: the mechanism fails with probability {self.delta0}; "
+                f"no epsilon is enough at delta {exact}: the mechanism fails with probability {_short(self.delta0)}; "
                 "ask at a larger delta"
             )
         with precise() as mp:
@@ -98,6 +98,11 @@ class Profile:
     def _delta(self, mp: Any, epsilon: Any) -> Any:
         delta0 = to_mp(mp, self.delta0)
         return delta0 + (1 - delta0) * _delta_gauss(mp, epsilon, mp.sqrt(to_mp(mp, self.mu_squared)))
+
+
+def _short(probability: Decimal) -> str:
+    """Three digits, rounded up."""
+    return f"{Context(prec=3, rounding=ROUND_CEILING).plus(probability).normalize():e}"
 
 
 def mu_squared_within(epsilon: Decimal, delta: Decimal) -> Decimal:

@@ -63,7 +63,8 @@ def test_doctests_of_the_packages():
 
 
 def test_accounting_page_prints_what_it_says(capsys):
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "accounting.md").read_text("utf-8"), re.DOTALL)
-    exec(block, {})
-    said = [line.split("# ")[1].split(":")[0].strip() for line in block.splitlines() if line.startswith("print")]
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "accounting.md").read_text("utf-8"), re.DOTALL)
+    whole = "".join(blocks)
+    exec(whole, {})
+    said = [line.split("# ")[1].split(":")[0].strip() for line in whole.splitlines() if line.startswith("print")]
     assert capsys.readouterr().out.split() == said

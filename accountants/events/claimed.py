@@ -27,7 +27,8 @@ class Claimed:
         source: who claims it, e.g. ``diffprivlib``; policy admits sources by this name.
         per: what the claim protects: a ``unit``, or a ``row`` of which a unit has up to `at_most`.
         at_most: rows of one unit that the mechanism saw at most; 1 where the claim is per unit.
-        relation: neighbours of the claim: one more unit (or row), or one exchanged.
+        relation: neighbours of the claim: `ADD_OR_REMOVE` ("add_or_remove_one_unit"), or `REPLACE` ("replace_one_unit")
+            where one unit (or row) is exchanged.
         assumed: what else it rests on, in phrases.
 
     **Guarantee.** (epsilon, delta) for rows and k rows a unit is ``(k epsilon, delta (e^(k epsilon) - 1)/(e^epsilon

@@ -26,7 +26,7 @@ class TruncatedNegativeBinomial:
 
     Attributes:
         shape: above -1, at most 10.
-        gamma: above 0 and below 1; the smaller, the more runs.
+        gamma: above 0 and below 1; the smaller, the more runs. For shape 1 (geometric) E[K] = 1/gamma.
     """
 
     kind: ClassVar[str] = "truncated_negative_binomial"
@@ -51,10 +51,10 @@ class TruncatedNegativeBinomial:
 @final
 @dataclass(frozen=True, slots=True)
 class PoissonRuns:
-    """Number of runs K ~ Poisson(mean); with K = 0 nothing is shown.
+    """Number of runs K ~ Poisson(mean_runs); with K = 0 nothing is shown.
 
     Attributes:
-        mean: above 0, at most 1e6.
+        mean_runs: E[K], above 0, at most 1e6.
     """
 
     kind: ClassVar[str] = "poisson"

@@ -189,9 +189,13 @@ class Account:
     def _expect(self, draft: Draft, release_id: str, wanted: Status, verb: str) -> None:
         release = draft.state(self.dataset).releases.get(release_id)
         if release is None or release.status is not wanted:
-            found = "not on record" if release is None else release.status.value
+            if release is None:
+                raise LedgerError(
+                    f"there is no release {release_id} on dataset {self.dataset!r}; see `dpsynth ledger show "
+                    f"{self.dataset}`"
+                )
             raise LedgerError(
-                f"cannot {verb} release {release_id} of dataset {self.dataset!r}: it is {found}, "
+                f"cannot {verb} release {release_id} of dataset {self.dataset!r}: it is {release.status.value}, "
                 f"and must be {wanted.value}"
             )
 

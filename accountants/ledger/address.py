@@ -11,12 +11,14 @@ from accountants.ledger.database import Database, Layout
 _EXAMPLES = "use sqlite:///path/to/ledger.db or postgresql://user@host/database"
 
 
-def open_database(url: str, layout: Layout) -> Database:
+def open_database(url: str, layout: Layout, *, make: bool = True) -> Database:
     """The database at `url`, with `layout` made in it where there is none.
 
     Args:
-        url: ``sqlite:///path.db``, ``sqlite://`` (in memory) or ``postgresql://user@host/database``.
+        url: ``sqlite:///path.db``, ``sqlite://`` (in memory) or ``postgresql://user@host/database``, which
+            may also be written ``postgres://``.
         layout: what it is to hold.
+        make: False makes nothing, neither file nor table; `Database.present` says whether it is there.
 
     Raises:
         LedgerError: another address, a place that cannot be used, something else there, or a newer layout.
@@ -30,9 +32,9 @@ def open_database(url: str, layout: Layout) -> Database:
         case "sqlite" | "sqlite+pysqlite":
             from accountants.ledger.sqlite import SQLite
 
-            return SQLite(parsed, layout)
-        case "postgresql" | "postgresql+psycopg":
+            return SQLite(parsed, layout, make=make)
+        case "postgresql" | "postgresql+psycopg" | "postgres":
             from accountants.ledger.postgres import PostgreSQL
 
-            return PostgreSQL(parsed, layout)
+            return PostgreSQL(parsed, layout, make=make)
     raise LedgerError(f"the {layout.noun} is kept in SQLite or PostgreSQL, got {parsed.drivername!r}; {_EXAMPLES}")

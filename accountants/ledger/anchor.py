@@ -74,15 +74,17 @@ class Anchor(ABC):
         """
 
 
-def open_anchor(where: str | Path, ledger: Database) -> Anchor:
+def open_anchor(where: str | Path, ledger: Database, *, make: bool = True) -> Anchor:
     """The anchor at a path, or in a second database where `where` is an address (``postgresql://...``).
+
+    Where `make` is not set, nothing is made there: an anchor that is missing reads as None.
 
     Raises:
         LedgerError: it is no place for an anchor of `ledger`, or cannot be used.
     """
     if "://" not in str(where):
         return FileAnchor(Path(where))
-    anchor = TableAnchor(str(where))
+    anchor = TableAnchor(str(where), make=make)
     if anchor.database.in_memory or anchor.place == ledger.place:
         raise LedgerError(
             f"the anchor must outlive the ledger's own database, and {anchor.place} does not; "
@@ -155,12 +157,14 @@ class FileAnchor(Anchor):
 class TableAnchor(Anchor):
     """One row of a table in a second database."""
 
-    def __init__(self, url: str) -> None:
-        self.database = open_database(url, LAYOUT)
+    def __init__(self, url: str, *, make: bool = True) -> None:
+        self.database = open_database(url, LAYOUT, make=make)
         self.place = self.database.place
 
     def read(self) -> Head | None:
         """As `Anchor`."""
+        if not self.database.present:
+            return None
         with self.database.read() as connection:
             found = connection.execute(select(_HEAD.c.seq, _HEAD.c.hash)).first()
         match None if found is None else tuple(found):

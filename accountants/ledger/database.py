@@ -52,10 +52,12 @@ class Database(ABC):
     Attributes:
         layout: what it holds.
         place: where it is, for messages; no password in it.
+        present: whether the layout is there. Always, but where it was opened without making it.
     """
 
     layout: Layout
     place: str
+    present: bool
     _engine: Engine
 
     @property

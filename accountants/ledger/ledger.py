@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -83,12 +84,14 @@ class Ledger:
     Args:
         url: ``sqlite:///path.db`` or ``postgresql://user@host/database``, made where there is none, or ``sqlite://``
             for one in memory.
-        key: signs new rows. None reads only; a ledger in memory then makes a key of its own.
+        key: signs new rows. None reads only, and makes nothing: no file, no table, no anchor. A ledger in memory then
+            makes a key of its own.
         trusted: public keys, by key id, whose rows are believed; `key` always is.
         anchor: a file kept elsewhere, or the address of a second database, that holds the last (seq, hash).
 
     Raises:
-        LedgerError: the address, file, folder or server cannot be used; it is not a ledger, or a newer one.
+        LedgerError: the address, file, folder or server cannot be used; it is not a ledger, or a newer one; or none is
+            there, and there is no key to make one with.
         LedgerBusy: another program holds it.
 
     **Guarantee.** Every figure comes from rows whose chain and signatures were verified, back to the first.
@@ -103,12 +106,12 @@ class Ledger:
         trusted: Mapping[str, PublicKey] | None = None,
         anchor: Path | str | None = None,
     ) -> None:
-        self._store = Store(url)
+        self._store = Store(url, make=key is not None or _in_memory(url))
         self._key = SigningKey.generate() if key is None and self._store.in_memory else key
         self._trusted = dict(trusted or {})
         if self._key is not None:
             self._trusted[self._key.public.key_id] = self._key.public
-        self._anchor = None if anchor is None else open_anchor(anchor, self._store.database)
+        self._anchor = None if anchor is None else open_anchor(anchor, self._store.database, make=self._key is not None)
         self._view = View()
         self._mutex = threading.RLock()
         self._plant()
@@ -330,12 +333,14 @@ class Ledger:
         assert self._anchor is not None
         anchored = anchored or self._anchor.read()  # planted since, by the process that wrote the first rows
         if anchored is None:
+            if self._key is None and not view.head[0]:  # made by nobody yet, and a reader makes none
+                return
             raise LedgerCorrupt(
                 f"the anchor {self._anchor.place} is missing but the ledger has {view.head[0]} rows; restore the "
-                "anchor from where it was; if this ledger never had one, `dpsynth ledger anchor` plants it"
+                "anchor from where it was; if this ledger never had one, `dpsynth --anchor WHERE ledger anchor` plants it"
             )
         self._agree(connection, view.head, anchored)
-        if anchored[0] < view.head[0]:  # a process died between its commit and its anchor
+        if anchored[0] < view.head[0] and self._key is not None:  # a process died between its commit and its anchor
             with suppress(LedgerError):
                 self._anchor.advance(view.head)
 
@@ -349,7 +354,7 @@ class Ledger:
 
     def _plant(self) -> None:
         """Write the anchor of an empty ledger, so that a missing one is always a reason to stop."""
-        if self._anchor is None:
+        if self._anchor is None or self._key is None:
             return
         with self._store.read() as connection:
             empty = next(self._store.after(connection, 0), None) is None
@@ -369,10 +374,13 @@ class Ledger:
 def _account(view: View, dataset: str) -> AccountState:
     state = view.accounts.get(dataset)
     if state is None:
+        near = difflib.get_close_matches(dataset, view.accounts, n=1)
         opened = ", ".join(sorted(view.accounts)) or "none"
+        what = f"no account is open for dataset {dataset!r}"
+        if near:
+            raise UnknownDataset(f"{what}; did you mean {near[0]!r}? (open: {opened})")
         raise UnknownDataset(
-            f"no account is open for dataset {dataset!r} (open: {opened}); open one with "
-            f"`dpsynth ledger open {dataset} --epsilon 3 --delta 1e-8`"
+            f"{what} (open: {opened}); open one with `dpsynth ledger open {dataset} --epsilon 3 --delta 1e-8`"
         )
     return state
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,13 +73,14 @@ class PostgreSQL(Database):
     Args:
         url: ``postgresql://user@host/database``; a password is better kept in ``~/.pgpass``.
         layout: what it holds.
+        make: whether to make what is not there.
 
     Raises:
         LedgerError: no psycopg, no server, no right to the table, a table of that name with another layout.
         LedgerBusy: another program holds the write lock.
     """
 
-    def __init__(self, url: URL, layout: Layout) -> None:
+    def __init__(self, url: URL, layout: Layout, *, make: bool = True) -> None:
         self.layout = layout
         self.place = URL.create("postgresql", url.username, None, url.host, url.port, url.database).render_as_string()
         try:
@@ -96,7 +98,12 @@ class PostgreSQL(Database):
         self._url = self._engine.url
         self._schema = self._find_schema()
         self._engine = self._engine.execution_options(schema_translate_map={None: self._schema})
-        self._prepare()
+        if make:
+            self._prepare()
+            self.present = True
+        else:
+            with self.read() as connection:
+                self.present = self._present(connection)
 
     @property
     def in_memory(self) -> bool:
@@ -255,12 +262,42 @@ class PostgreSQL(Database):
         match code[:2]:
             case "23":
                 return LedgerError(f"the {noun} {place} refused a change (rows are append-only); nothing was written")
+            case "3D":
+                return _no_database(noun, place)
+            case "28":
+                return _no_login(noun, place)
             case "" | "08" | "57":
-                return LedgerError(
-                    f"the server of the {noun} {place} cannot be reached, refuses the login, or broke the connection; "
-                    "nothing was written, check the address, the password and the server"
-                )
+                return _unconnected(error, noun, place)
         return LedgerError(f"the {noun} {place} cannot be used ({code}); nothing was written")
+
+
+def _unconnected(error: Any, noun: str, place: str) -> LedgerError:
+    """A connection that was not made has no code; where the server answered, its words (in English) tell why."""
+    said = str(error)
+    if re.search(r'FATAL:  database ".*" does not exist', said):
+        return _no_database(noun, place)
+    if re.search(r'FATAL:  (password authentication failed|role ".*" does not exist|no pg_hba.conf entry)', said):
+        return _no_login(noun, place)
+    if "no password supplied" in said:
+        return _no_login(noun, place)
+    return LedgerError(
+        f"the server of the {noun} {place} cannot be reached, refuses the login, or broke the connection; "
+        "nothing was written, check the address, the password and the server"
+    )
+
+
+def _no_database(noun: str, place: str) -> LedgerError:
+    return LedgerError(
+        f"the server of the {noun} {place} is there, that database is not; make it first (`createdb`), or correct its "
+        "name in the address; nothing was written"
+    )
+
+
+def _no_login(noun: str, place: str) -> LedgerError:
+    return LedgerError(
+        f"the server of the {noun} {place} refuses the login; check user and password (best kept in ~/.pgpass); "
+        "nothing was written"
+    )
 
 
 def _status(connection: Connection) -> str:

@@ -130,10 +130,11 @@ def verified(
         if row.hash != row_hash(row.seq, row.account, row.kind, row.text, row.prev, row.key_id):
             raise corrupt(row.seq, "its content does not match its hash (the row was edited)")
         if row.key_id not in trusted:
-            raise corrupt(
-                row.seq,
-                f"it is signed by key {row.key_id[:16]}, which is not trusted "
-                "(`dpsynth keys trust --writer` if it is a colleague's)",
+            raise LedgerCorrupt(
+                f"ledger row {row.seq} is signed by key {row.key_id[:16]}, which this home does not know: if it is a "
+                "colleague's, believe it with `dpsynth keys trust --writer colleague.pem`; until then the row is not "
+                "trusted, and if it is nobody's, release nothing from this ledger, restore it from a backup or find "
+                "out who changed it"
             )
         if last is not None and (every_signature or last.key_id != row.key_id):
             _check_signature(last, trusted)

@@ -44,20 +44,23 @@ class SQLite(Database):
     Args:
         url: ``sqlite:///path.db`` or ``sqlite://``.
         layout: what it holds.
+        make: whether to make what is not there.
 
     Raises:
         LedgerError: no such folder, a file that holds something else or a newer layout, a read-only place.
         LedgerBusy: another program holds the file.
     """
 
-    def __init__(self, url: URL, layout: Layout) -> None:
+    def __init__(self, url: URL, layout: Layout, *, make: bool = True) -> None:
         self.layout = layout
-        self.path = _path(url, layout)
+        self.path = _path(url, layout, make)
         self.place = "in memory" if self.path is None else str(self.path)
         self._pid = os.getpid()
         self._locks: dict[str, threading.Lock] = {}
         self._engine = self._connectable()
-        self._prepare()
+        self.present = make or self._there()
+        if make:
+            self._prepare()
 
     @property
     def in_memory(self) -> bool:
@@ -109,6 +112,13 @@ class SQLite(Database):
             connection.execute("PRAGMA trusted_schema=OFF")
 
         return engine
+
+    def _there(self) -> bool:
+        """Whether the file is there and holds the table; connecting alone would make it."""
+        if self.path is None or not self.path.exists():
+            return False
+        with self.read() as connection:
+            return self.layout.table.name in self._names(connection)
 
     def _prepare(self) -> None:
         """Make table and triggers where they are not yet; refuse whatever else is there."""
@@ -193,7 +203,7 @@ class SQLite(Database):
         )
 
 
-def _path(url: URL, layout: Layout) -> Path | None:
+def _path(url: URL, layout: Layout, make: bool) -> Path | None:
     if url.query or url.host:
         raise LedgerError(
             "an SQLite address names a file and nothing else, no host and no options; use sqlite:///path/to/file.db"
@@ -201,7 +211,7 @@ def _path(url: URL, layout: Layout) -> Path | None:
     if url.database in (None, "", ":memory:"):
         return None
     path = Path(os.path.realpath(str(url.database)))  # one name for all links, and so one run lock
-    if not path.parent.is_dir():
+    if make and not path.parent.is_dir():
         raise LedgerError(f"the folder {path.parent} of the {layout.noun} does not exist; make it first")
     if path.is_dir():
         raise LedgerError(f"the {layout.noun} {path} is a folder; name a file in it")

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, select
 
-from accountants.errors import LedgerCorrupt
+from accountants.errors import LedgerCorrupt, LedgerError
 from accountants.ledger.address import open_database
 from accountants.ledger.database import Layout
 from accountants.ledger.lock import RunLock
@@ -35,13 +35,19 @@ class Store:
 
     Args:
         url: see `open_database`.
+        make: whether to make what is not there.
 
     Raises:
-        LedgerError, LedgerBusy: it cannot be used.
+        LedgerError, LedgerBusy: it cannot be used; or it is not there, and not to be made.
     """
 
-    def __init__(self, url: str) -> None:
-        self.database = open_database(url, LAYOUT)
+    def __init__(self, url: str, *, make: bool = True) -> None:
+        self.database = open_database(url, LAYOUT, make=make)
+        if not self.database.present:
+            raise LedgerError(
+                f"there is no ledger at {self.place}; open an account with `dpsynth ledger open NAME --epsilon 3 "
+                "--delta 1e-8`, which makes it, or name another with --ledger, $DPSYNTH_LEDGER or $DPSYNTH_HOME"
+            )
 
     @property
     def place(self) -> str:

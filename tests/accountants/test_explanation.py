@@ -15,9 +15,9 @@ def test_a_gaussian_release_in_words():
     said = "\n".join(explain(Profile(mu_squared_cap(budget)), budget))
     assert "declared: epsilon 1.0 at delta 1e-9" in said
     assert ", 1 at 1e-9," in said
-    assert "mu      0.18198" in said
+    assert "mu      0.182" in said
     assert "factor of at most 2.72" in said
-    assert "at most 1.60%" in said
+    assert "at most 1.61%" in said
 
 
 def test_what_is_not_gaussian_has_no_mu():
