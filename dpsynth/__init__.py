@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from accountants import Budget as Budget
     from accountants import GateRefused as GateRefused
     from accountants import Policy as Policy
+    from accountants import PrivacyUnit as PrivacyUnit
     from dpsynth.errors import DpsynthError as DpsynthError
     from dpsynth.generators import AIM as AIM
     from dpsynth.generators import MST as MST
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from dpsynth.session import synthesize as synthesize
 
 _HOMES = {
-    "accountants": ("Budget", "GateRefused", "Policy"),
+    "accountants": ("Budget", "GateRefused", "Policy", "PrivacyUnit"),
     "dpsynth.errors": ("DpsynthError",),
     "dpsynth.generators": ("AIM", "MST", "Independent"),
     "dpsynth.home": ("open_ledger",),
@@ -60,4 +61,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """The public names and the dunders: not what this module itself imports."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

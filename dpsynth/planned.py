@@ -29,6 +29,8 @@ from dpsynth.generators import Generator, generator_from
 from dpsynth.schema import Schema
 
 FORMAT = 1
+DROWNED = 0.05
+"""Noise of a one-way count, as a share of the declared rows, from which a plan warns."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -118,13 +120,13 @@ class ReleasePlan:
             f"generator  {claim.generator} on {len(self.schema.domain)} columns",
             f"budget     {claim.budget}",
             f"protects   {unit}, added or removed",
-            f"capacity   mu = {math.sqrt(claim.capacity):.5f}, which is epsilon "
-            f"{claim.profile.epsilon(claim.budget.delta):.5f}",
+            f"capacity   mu = {math.sqrt(claim.capacity):.5g}, which is epsilon "
+            f"{claim.profile.epsilon(claim.budget.delta):.5g}",
         ]
         match claim.plan:
             case AdaptivePlan(mu=mu, kinds=kinds):
                 lines.append(
-                    f"looks      chosen as it goes ({', '.join(sorted(kinds))}) within a filter of mu {mu:.5f}; "
+                    f"looks      chosen as it goes ({', '.join(sorted(kinds))}) within a filter of mu {mu:.5g}; "
                     f"the whole on one marginal would be noise of {k / mu:.1f} rows"
                 )
             case plan:
@@ -134,14 +136,31 @@ class ReleasePlan:
                         case Gaussian(noise_multiplier=z):
                             what = f"count, noise of {z * k:.1f} rows times the root of the marginals stacked in it"
                         case ExponentialMechanism(eta=eta):
-                            what = f"private selection of range {eta:.4f}"
+                            what = f"private selection of range {eta:.4g}"
                         case SubsampledGaussian(noise_multiplier=z, sample_rate=q, steps=steps):
                             what = f"{steps} steps on samples of {q:.4g} of the units, noise {z:.4g} times the norm"
                             share = 1.0 if len(plan.events) == 1 else share
                         case _:
                             what = event.kind.replace("_", " ")
                     lines.append(f"looks      {count} x {what}: {share:.1%} of mu squared")
-        return lines
+        return [*lines, *self._warnings()]
+
+    def _warnings(self) -> list[str]:
+        """Whether noise will drown the table, as far as a declared number of rows can tell."""
+        rows, k, columns = self.schema.about_rows, self.claim.unit.at_most, len(self.schema.domain)
+        match self.claim.plan:
+            case AdaptivePlan(mu=mu):
+                noise, what = k * math.sqrt(columns) / mu, "even the whole budget on one-way counts leaves"
+            case FixedPlan(events=(Gaussian(noise_multiplier=z), *_)):
+                noise, what = z * k * math.sqrt(columns), "one-way counts get"
+            case _:
+                return []
+        if rows is None or noise <= DROWNED * rows:
+            return []
+        return [
+            f"warning:   {what} noise of {noise:,.0f} rows a cell, {noise / rows:.0%} of the {rows:,} declared; expect "
+            "little of the table: spend more epsilon, release fewer columns or keep fewer rows of each unit"
+        ]
 
 
 def expect(name: str, value: object, kind: type, hint: str) -> None:

@@ -54,6 +54,12 @@ class Release:
     def write(self, folder: Path | str) -> Path:
         """Write the release folder, whole or not at all.
 
+        The folder is looked at here and not before. A refusal costs nothing and loses nothing: this object still
+        holds the release, so write it elsewhere (and where the process has ended, `FittedModel.open`).
+
+        Args:
+            folder: must not exist or be empty; the folder it lies in must exist.
+
         Returns:
             Its absolute path.
 
@@ -82,7 +88,10 @@ def admit(
     key: SigningKey | None = None,
     deployment: Deployment | None = None,
 ) -> Release:
-    """Ask the gate to let a table out.
+    """Ask the gate to let a table out. Nothing is written: that is `Release.write`, and costs nothing to repeat.
+
+    A draw of a committed model is free: what was admitted and not written can be drawn and admitted again, in
+    another process too, with `FittedModel.open(account, store, release)`.
 
     Args:
         sealed: from ``model.sample()``.

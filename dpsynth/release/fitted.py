@@ -44,7 +44,12 @@ class FittedModel:
 
     @classmethod
     def open(cls, account: Account, store: ModelStore, release: str) -> FittedModel:
-        """The committed model of an earlier release, from the store.
+        """The committed model of an earlier release, from the store: to draw again where no folder was written.
+
+        Args:
+            account: that paid for it.
+            store: by default runs keep models in `dpsynth.home.model_store()`.
+            release: its id: `dpsynth ledger show` lists them, `account.state.releases` has them.
 
         Raises:
             BundleError: the account has no committed release of that id.

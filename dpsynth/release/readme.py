@@ -38,10 +38,14 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
                 "drawing conclusions."
             ),
             "",
-            "To check that these are the signed files and that the signed events imply that epsilon:",
+            "To check, in this folder, that the files are those signed and the signed events imply epsilon:",
             "",
-            "  pip install dpsynth",
             "  dpsynth verify .",
+            "",
+            _prose(
+                "Install dpsynth from its source repository or from a package source that your organisation vouches "
+                "for, not from a package that merely has the name."
+            ),
             "",
             _prose(
                 "It answers 0 if they are and you trust the signer, 3 if they are and you do not know the signer, and "

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dpsynth as dp
-
 pytest.importorskip("opacus")
 pytest.importorskip("diffprivlib")
 import torch
@@ -35,7 +33,6 @@ def test_the_python_blocks_run():
 
     model, net = nn.Linear(3, 2), nn.Linear(3, 2)
     names = {
-        "dp": dp,
         "model": model,
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
         "loader": batches(),
@@ -50,6 +47,7 @@ def test_the_python_blocks_run():
     for block in blocks("python"):
         exec(block, names)
     assert names["spends"].remaining() == (1.0, 0)
+    assert names["by_patient"].remaining() == (0.5, 0)
 
 
 def test_the_policy_shown_is_one(tmp_path):

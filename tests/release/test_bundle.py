@@ -47,7 +47,10 @@ def test_everything_says_synthetic(folder):
     table = pq.read_table(folder / "synthetic.parquet")
     assert b"SYNTHETIC" in pq.read_metadata(folder / "synthetic.parquet").metadata
     assert all(b"SYNTHETIC" in field.metadata for field in table.schema)
-    assert (folder / "README.txt").read_text().startswith("SYNTHETIC DATA")
+    said = (folder / "README.txt").read_text()
+    assert said.startswith("SYNTHETIC DATA")
+    assert "dpsynth verify ." in said
+    assert "pip install" not in said  # whose package of that name a receiver would get, nobody here knows
     for page in ("report.html", "certificate.html"):
         assert '<div class="band">SYNTHETIC</div>' in (folder / page).read_text()
     assert statement(folder)["predicate"]["synthetic"] is True

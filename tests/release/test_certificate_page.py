@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from accountants import AdaptivePlan, Budget, Claim, Gaussian, PrivacyUnit
 from accountants.certificate import Draw, Issue, predicate
-from accountants.deployment import ASKS, Deployment
+from accountants.deployment import ASKS, NOT_DECLARED, Deployment
 from accountants.dsse import Envelope
 from accountants.lifetime import Charge, Lifetime
 from accountants.plan import FixedPlan
 from dpsynth.release import admit, read_certificate, write_page
 from dpsynth.release.certificate import certificate_page, certificate_text
-from dpsynth.release.certificate.outline import LAYOUT, leaves, outline, shown
+from dpsynth.release.certificate.outline import DECLARED, LAYOUT, leaves, outline, shown
 
 HOSTILE = "<script>alert(1)</script>&amp;\"'><img src=x onerror=y>"
 JSON = st.recursive(
@@ -107,11 +107,14 @@ def test_every_leaf_of_the_file_is_on_the_page_and_in_the_text(body):
 
 
 def test_every_leaf_is_shown_exactly_once_where_a_person_looks(body):
-    lines = [line for section in outline(body) for entry in section.entries for line in entry.lines]
+    absent = [line for section in outline(body) for entry in section.entries if entry.absent for line in entry.lines]
+    left_out = [name for line in absent for name in line.removeprefix(f"{NOT_DECLARED}: ").split(", ")]
+    assert left_out == [name for name in ASKS if body["deployment"][name] == NOT_DECLARED]
+    lines = [line for section in outline(body) for e in section.entries if not e.absent for line in e.lines]
     cells = [cell for section in outline(body) for entry in section.entries for row in entry.rows for cell in row]
     values = sorted(shown(leaf) for _, leaf in leaves(body))
     seen = [line.split(": ", 1)[1] if re.match(r"[\w.]+: ", line) and line not in values else line for line in lines]
-    assert sorted([*seen, *filter(None, cells)]) == values
+    assert sorted([*seen, *filter(None, cells), *[NOT_DECLARED] * len(left_out)]) == values
 
 
 def test_nothing_is_left_without_a_title(body):
@@ -119,6 +122,31 @@ def test_nothing_is_left_without_a_title(body):
     labels = [entry.label for section in outline(body) for entry in section.entries]
     assert all(labels)
     assert len(labels) == len(set(labels))
+
+
+@pytest.mark.parametrize("given", [(), ("curator",), ("name", "about_units"), tuple(ASKS)])
+def test_what_was_not_declared_is_one_line_that_names_each_field(given):
+    words = Deployment.from_json({name: 120 if name == "about_units" else f"Words on {name}" for name in given})
+    body = {**body_of(), "deployment": words.to_json()}
+    (section,) = [section for section in outline(body) if section.title == DECLARED]
+    rest = [name for name in ASKS if name not in given]
+    assert [entry.label for entry in section.entries if not entry.absent] == [ASKS[n] for n in ASKS if n in given]
+    assert [entry.lines for entry in section.entries if entry.absent] == (
+        [(f"{NOT_DECLARED}: {', '.join(rest)}",)] if rest else []
+    )
+    assert squeezed("Nothing was declared") not in squeezed(certificate_text(body)) if given else True
+    for name in rest:
+        assert name in certificate_page(body)
+    assert set(body["deployment"]) == set(ASKS)
+
+
+def test_words_and_fields_of_strangers_do_not_pass_for_what_was_not_declared():
+    body = {
+        **body_of(),
+        "deployment": {"curator": "not declared ", "stranger": NOT_DECLARED, "contact": [NOT_DECLARED]},
+    }
+    assert not [entry for section in outline(body) for entry in section.entries if entry.absent]
+    assert ("deployment.stranger", (NOT_DECLARED,)) in [(e.label, e.lines) for e in outline(body)[-1].entries]
 
 
 def test_a_field_of_the_future_is_shown_too(body):

@@ -14,7 +14,7 @@ from accountants.lifetime import Lifetime
 from dpsynth.columns import Boolean, Categorical, Coded, Integer
 from dpsynth.measurement import NoisyCounts, Selected
 from dpsynth.release.report.budget import spending
-from dpsynth.release.report.charts import percent, shorten
+from dpsynth.release.report.charts import bars, percent, shorten
 from dpsynth.release.report.margins import columns, fits, unmeasured
 from dpsynth.release.report.page import Facts, page
 from dpsynth.schema import Schema
@@ -115,6 +115,28 @@ def test_a_real_release(release):
         assert said in text, said
     assert "Where the codebook may be wrong" in text  # a fifth of the wards is 'atlantis'
     assert "anonym" not in release.report.lower()
+
+
+def test_dates_are_named_by_where_they_start_and_in_full_in_the_tip():
+    schema = Schema.loads(
+        """
+columns:
+  day: {type: date, min: 2020-01-01, max: 2024-12-31, bins: 20}
+  hour: {type: datetime, min: 2020-01-01, max: 2020-01-03 23:59:59, bins: 12}
+  at: {type: datetime, min: 2020-01-01, max: 2024-12-31 23:59:59, bins: 20}
+"""
+    )
+    shown = {}
+    for margin in columns(schema, (), uniform(schema), 1000, 1000.0):
+        drawn = str(bars(margin))
+        shown[margin.name] = re.findall(r'class="name"[^>]*>([^<]*)<', drawn)
+        tips = re.findall(r"<title>(.*?): ", drawn)
+        assert [bar.label for bar in margin.bars][:-1] == tips[:-1]
+        assert not any(label.endswith("…") for label in shown[margin.name][:-1]), shown
+        assert len(set(shown[margin.name])) == len(margin.bars)
+    assert shown["day"][:2] == ["from 2020-01-01", "from 2020-04-01"]
+    assert shown["hour"][:3] == ["01-01 00:00:00", "01-01 06:00:00", "01-01 12:00:00"]
+    assert shown["at"][0] == "from 2020-01-01"
 
 
 def test_equal_facts_give_equal_bytes(place):

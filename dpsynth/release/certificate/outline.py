@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from accountants.deployment import ASKS
+from accountants.deployment import ASKS, NOT_DECLARED
 
 MOST_COLUMNS = 8
 """A list of mappings with more names than this is shown one value a line: a table of it could be huge."""
@@ -44,12 +44,14 @@ class Entry:
         lines: its values, one line each.
         columns: names, where the values are a table with these columns; empty otherwise.
         rows: the cells of that table.
+        absent: whether it says only that something was left out.
     """
 
     label: str
     lines: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class Figures:
     accused: str
     curve: tuple[tuple[float, float], ...]
 
+
+DECLARED = "In the curator's own words"
+"""Title of the section of what only the custodian knows."""
 
 LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     (
@@ -114,7 +119,7 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ),
     ("What to check before relying on it", "", (("reader_checks", "Check"),)),
     (
-        "In the curator's own words",
+        DECLARED,
         "Declared by whoever published the release. Nothing here was checked by software.",
         tuple((f"deployment.{name}", label) for name, label in ASKS.items()),
     ),
@@ -209,8 +214,10 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 
 
 def outline(predicate: Mapping[str, Any]) -> list[Section]:
-    """The sections of a certificate. Every leaf of `predicate` is in exactly one entry."""
+    """The sections of a certificate. Every leaf of `predicate` is in exactly one entry; what the custodian did not
+    declare shares one."""
     left = dict(predicate)
+    undeclared = _take_undeclared(left)
     sections = []
     for title, intro, fields in LAYOUT:
         entries: list[Entry] = []
@@ -220,10 +227,23 @@ def outline(predicate: Mapping[str, Any]) -> list[Section]:
                 entries[-1] = replace(entries[-1], lines=(*entries[-1].lines, *_lines(value)))
             elif found:
                 entries.append(entry(label or name, value))
+        if title == DECLARED and undeclared:
+            label = "What was left out" if entries else "Nothing was declared about the deployment"
+            entries.append(Entry(label, (f"{NOT_DECLARED}: {', '.join(undeclared)}",), absent=True))
         if entries:
             sections.append(Section(title, intro, tuple(entries)))
     rest = tuple(Entry(shown(".".join(path)), (shown(leaf),)) for path, leaf in leaves(left))
     return [*sections, Section("Further fields", "", rest)] if left else sections
+
+
+def _take_undeclared(body: dict[str, Any]) -> list[str]:
+    """Remove the fields that the custodian left out, and name them: a line each would bury the others."""
+    said = body.get("deployment")
+    given = said if isinstance(said, Mapping) else {}
+    names = [name for name in ASKS if given.get(name) == NOT_DECLARED]
+    for name in names:
+        _take(body, ("deployment", name))
+    return names
 
 
 def _take(body: dict[str, Any], path: Path) -> tuple[bool, Any]:
@@ -338,4 +358,4 @@ def _points(curve: Any) -> Iterator[tuple[float, float]]:
                     yield x, y
 
 
-__all__ = ["LAYOUT", "Entry", "Figures", "Section", "entry", "figures", "leaves", "outline", "shown"]
+__all__ = ["DECLARED", "LAYOUT", "Entry", "Figures", "Section", "entry", "figures", "leaves", "outline", "shown"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from unicodedata import east_asian_width
 
 from markupsafe import Markup, escape
@@ -12,6 +13,10 @@ from dpsynth.release.report.margins import ColumnMargin
 _ROW, _WIDTH, _LEFT, _RIGHT = 20, 350, 132, 50
 _NAME = _LEFT - 10
 _LONG = 120
+_SPAN = re.compile(
+    r"\[(?P<day>\d{4}-\d\d-\d\d)(?P<time> [\d:]{8})?, (?P<end>\d{4}-\d\d-\d\d)(?: [\d:]{8})?[)\]](?P<more>.*)"
+)
+"""An interval of days or of seconds, perhaps followed by others merged with it."""
 
 
 def shorten(text: str, most: int) -> str:
@@ -56,15 +61,29 @@ def bars(column: ColumnMargin) -> Markup:
 
 
 def _fitting(text: str) -> str:
-    """As much of a label as fits beside the bars, in any of the usual fonts at 12 px."""
-    used, fits = 0.0, 0
+    """As much of a label as fits beside the bars, in any of the usual fonts at 12 px; of dates, where they start."""
     shown = shorten(text, _LONG)
-    for character in shown:
+    if _fits(shown) < len(shown):
+        shown = _SPAN.sub(_start, shown)
+    fits = _fits(shown)
+    return shown if fits == len(shown) else f"{shown[:fits]}…"
+
+
+def _fits(text: str) -> int:
+    """How many of its characters fit."""
+    used = 0.0
+    for fits, character in enumerate(text):
         used += _width(character)
         if used > _NAME - 12:
-            break
-        fits += 1
-    return shown if fits == len(shown) else f"{shown[:fits]}…"
+            return fits
+    return len(text)
+
+
+def _start(span: re.Match[str]) -> str:
+    """Where an interval starts: its day, or the time on that day if it ends on the same; the tooltip has all of it."""
+    if span["more"]:
+        return f"{span['day']} or …"
+    return f"from {span['day']}" if span["day"] != span["end"] else f"{span['day'][5:]}{span['time'] or ''}"
 
 
 def _width(character: str) -> float:

@@ -1,0 +1,52 @@
+"""What a plan says before anything is asked: figures with digits that mean something, and when noise drowns it."""
+
+import math
+import re
+
+import pytest
+
+import dpsynth as dp
+
+
+def schema(rows=None, columns=6, k=1):
+    unit = f"unit: person\nat_most: {k}\n" if k > 1 else ""
+    about = "" if rows is None else f"about_rows: {rows}\n"
+    named = "".join(f"  c{i}: {{type: boolean}}\n" for i in range(columns))
+    return dp.Schema.loads(f"{unit}{about}columns:\n{named}")
+
+
+def warnings(generator, epsilon, **of_schema):
+    said = dp.plan(generator, schema(**of_schema), dp.Budget(epsilon, 1e-9)).describe()
+    return [line for line in said if line.startswith("warning:")]
+
+
+@pytest.mark.parametrize("generator", ["independent", "mst", "aim"])
+def test_a_plan_warns_where_noise_drowns_the_declared_rows(generator):
+    assert warnings(generator, 1, rows=20_000) == []
+    (line,) = warnings(generator, 0.01, rows=5_000)
+    assert re.search(r"rows a cell, \d+% of the 5,000 declared", line)
+    assert warnings(generator, 0.01) == []  # no number of rows was declared, and none is ever counted
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_the_noise_said_is_that_of_all_one_ways_in_one_look(k):
+    planned = dp.plan("independent", schema(400, k=k), dp.Budget(0.5, 1e-9))
+    noise = k * math.sqrt(6 / float(planned.claim.capacity))
+    (line,) = warnings("independent", 0.5, rows=400, k=k)
+    assert f"noise of {noise:,.0f} rows a cell, {noise / 400:.0%} of the 400" in line
+
+
+@pytest.mark.parametrize("rows", [1.001, 0.999])
+def test_it_warns_from_a_twentieth(rows):
+    planned = dp.plan("independent", schema(10**6), dp.Budget(0.01, 1e-9))
+    edge = math.sqrt(6 / float(planned.claim.capacity)) / 0.05
+    assert bool(warnings("independent", 0.01, rows=round(rows * edge))) == (rows < 1)
+
+
+@pytest.mark.parametrize("generator", ["mst", "aim"])
+def test_tiny_figures_keep_their_digits(generator):
+    said = "\n".join(dp.plan(generator, schema(), dp.Budget(1e-6, 1e-9)).describe())
+    mu, epsilon = re.search(r"mu = (\S+), which is epsilon (\S+)", said).groups()
+    assert 0 < float(mu) < 1e-5
+    assert float(epsilon) == pytest.approx(1e-6, rel=0.02)
+    assert not re.search(r"(mu|range|epsilon) 0\.0+\b", said)
