@@ -295,9 +295,10 @@ def _check_policy(claim: Claim, policy: Policy) -> Refused | None:
 
 def _not_listed(what: str, got: str | None, allowed: frozenset[str] | Mapping[str, Budget]) -> Refused:
     names = ", ".join(sorted(allowed)) or "none"
-    if got is None:
+    if got is None and allowed:
         return Refused(Rule.POLICY, f"this policy asks for a {what}.", f"Give --{what}, one of: {names}.")
-    return Refused(Rule.POLICY, f"policy does not admit {what} {got!r}.", f"Admitted: {names}.")
+    got_text = f"a release without a {what}" if got is None else f"{what} {got!r}"
+    return Refused(Rule.POLICY, f"policy does not admit {got_text}.", f"Admitted: {names}.")
 
 
 def _check_unit(claim: Claim, state: AccountState) -> Refused | None:

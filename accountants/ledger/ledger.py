@@ -106,7 +106,7 @@ class Ledger:
         trusted: Mapping[str, PublicKey] | None = None,
         anchor: Path | str | None = None,
     ) -> None:
-        self._store = Store(url, make=key is not None or _in_memory(url))
+        self._store = Store(url, make=key is not None)
         self._key = SigningKey.generate() if key is None and self._store.in_memory else key
         self._trusted = dict(trusted or {})
         if self._key is not None:

@@ -58,6 +58,7 @@ class SQLite(Database):
         self._pid = os.getpid()
         self._locks: dict[str, threading.Lock] = {}
         self._engine = self._connectable()
+        make = make or self.path is None
         self.present = make or self._there()
         if make:
             self._prepare()
@@ -116,7 +117,7 @@ class SQLite(Database):
     def _there(self) -> bool:
         """Whether the file is there and holds the table; connecting alone would make it."""
         if self.path is None or not self.path.exists():
-            return False
+            return self.path is None
         with self.read() as connection:
             return self.layout.table.name in self._names(connection)
 

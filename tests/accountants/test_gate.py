@@ -118,7 +118,7 @@ def test_the_second_accountant_is_given_plan_and_frame_and_delta_less_slack(fres
         (Policy(generators=["mst"]), "Admitted: mst"),
         (Policy(numerics=["idealised"]), "Admitted: idealised"),
         (Policy(schema_origins=["domain"]), "Admitted: domain"),
-        (Policy(purposes={"research": Budget(1)}, unlisted_purposes=False), "Admitted: research"),
+        (Policy(purposes={"research": Budget(1)}, unlisted_purposes=False), "Give --purpose, one of: research."),
         (Policy(unlisted_recipients=False), "Admitted: none"),
     ],
 )
