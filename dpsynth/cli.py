@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dpsynth.console import one_sentence, progress
+from dpsynth.console import Interrupted, one_sentence, progress
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
-    from accountants import Account, Ledger, Policy
+    from accountants import Account, Budget, Ledger, Policy
     from accountants.deployment import Deployment
     from dpsynth.planned import ReleasePlan
 
@@ -45,6 +45,35 @@ def _ledger(ctx: click.Context) -> Ledger:
     from dpsynth.home import open_ledger
 
     return open_ledger(ctx.obj.get("ledger"), anchor=ctx.obj.get("anchor"))
+
+
+def _read(ctx: click.Context) -> Ledger:
+    """The ledger of a command that writes nothing."""
+    from dpsynth.home import read_ledger
+
+    return read_ledger(ctx.obj.get("ledger"), anchor=ctx.obj.get("anchor"))
+
+
+def _figure(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """An epsilon or a delta, checked before anything runs and passed on as it was written."""
+    from accountants import Budget
+    from accountants.errors import BudgetError
+    from accountants.exact import real
+
+    problem = ""
+    if value is not None:
+        try:
+            if param.name == "epsilon":
+                Budget(value)
+            elif param.name == "delta":
+                Budget(1, value)
+            elif real("delta0", value, BudgetError) < 0:
+                problem = f"delta0 must be at least 0, got {value!r}"
+        except BudgetError as error:
+            problem = str(error)
+    if problem:
+        raise click.BadParameter(problem)
+    return value
 
 
 def _policy(path: str | None) -> Policy | None:
@@ -120,8 +149,8 @@ def planning(command: Any) -> Any:
     """The options that make a plan."""
     options = [
         click.option("--schema", type=click.Path(), help="The schema (YAML)."),
-        click.option("--epsilon", help="Budget of this release, e.g. 1."),
-        click.option("--delta", default="1e-9", show_default=True, help="Its delta."),
+        click.option("--epsilon", callback=_figure, help="Budget of this release, e.g. 1."),
+        click.option("--delta", callback=_figure, default="1e-9", show_default=True, help="Its delta."),
         click.option("--generator", type=click.Choice(GENERATOR_NAMES), default="aim", show_default=True),
         click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the generator."),
         click.option("--purpose", help="A label that policy may cap."),
@@ -155,7 +184,10 @@ def main(ctx: click.Context, ledger: str | None, anchor: str | None) -> None:
     ctx.obj = {"ledger": ledger, "anchor": anchor}
 
 
-@main.command(epilog="Example: dpsynth plan --schema patients.yaml --epsilon 1 > plan.json")
+@main.command(
+    short_help="Decide what to spend on what, reading no data.",
+    epilog="Example: dpsynth plan --schema patients.yaml --epsilon 1 > plan.json",
+)
 @planning
 def plan(**options: Any) -> None:
     """Decide what will be spent on what, without reading any data: JSON on standard output, a summary beside it."""
@@ -165,7 +197,10 @@ def plan(**options: Any) -> None:
     click.echo(json.dumps(made.to_json(), indent=1))
 
 
-@main.command(epilog="Example: dpsynth profile plan.json --dataset hie-2026 --plot guarantee.svg")
+@main.command(
+    short_help="Say what a plan's guarantee means.",
+    epilog="Example: dpsynth profile plan.json --dataset hie-2026 --plot guarantee.svg",
+)
 @click.argument("plan_file", metavar="PLAN", type=click.Path())
 @click.option("--dataset", help="Say the same of all releases of this dataset together.")
 @click.option("--plot", type=click.Path(), help="Draw the trade-off curves (.svg, .png, .pdf; needs dpsynth[plot]).")
@@ -177,7 +212,7 @@ def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str |
     from dpsynth.planned import ReleasePlan
 
     claim = ReleasePlan.load(plan_file).claim
-    lifetime = _ledger(ctx).account(dataset).state.lifetime if dataset else None
+    lifetime = _read(ctx).account(dataset).state.lifetime if dataset else None
     click.echo(f"This release ({claim.generator})")
     for line in explain(claim.profile, claim.budget):
         click.echo(f"  {line}")
@@ -190,7 +225,10 @@ def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str |
         click.echo(f"Drawn: {drawn}")
 
 
-@main.command(epilog="Example: dpsynth release patients.parquet --plan plan.json --dataset hie-2026 --out release/")
+@main.command(
+    short_help="Learn from a table, write a release folder.",
+    epilog="Example: dpsynth release patients.parquet --plan plan.json --dataset hie-2026 --out release/",
+)
 @click.argument("table", type=click.Path())
 @click.option(
     "--plan", "plan_file", type=click.Path(), help="A plan made with 'dpsynth plan'; or give its options here."
@@ -218,6 +256,7 @@ def release(
     from dpsynth import session
     from dpsynth.errors import BundleError
     from dpsynth.release import admit, check_target
+    from dpsynth.standing import label_lines, standing
 
     check_target(out)
     if rows is not None and rows < 1:
@@ -225,27 +264,45 @@ def release(
     planned = _planned(plan_file, options)
     policy, deployment = _policy(policy_file), _deployment(deployment_file)
     account = _ledger(ctx).account(dataset)
-    with progress():
+    with _telling(account, planned), progress():
         model = session.fit(planned, table, account, policy=policy)
         made = admit(model.sample(rows), account, policy, deployment=deployment)
         folder = made.write(out)
     click.echo(f"Released {folder}: {len(made.frame):,} rows, {planned.claim.budget}, by {planned.claim.generator}.")
-    click.echo(_standing(account))
+    for line in (standing(account.state), *label_lines(account.state)):
+        click.echo(line)
 
 
-def _standing(account: Account) -> str:
-    """What is charged and what is left, both at the lifetime's delta."""
-    state = account.state
-    delta = state.budget.delta
-    return (
-        f"Dataset {account.dataset}: epsilon {float(state.spent_epsilon):.4g} of {state.budget.epsilon} is charged at "
-        f"delta {delta.normalize():e} (filter {state.filter}); one more release of up to epsilon "
-        f"{float(state.remaining_epsilon(delta)):.4g} at that delta would fit."
-    )
+@contextmanager
+def _telling(account: Account, planned: ReleasePlan) -> Iterator[None]:
+    """Where Ctrl-C stops a release, look at the ledger and say what it cost."""
+    from dpsynth.standing import outcome
+
+    before = set(account.state.releases)
+    try:
+        yield
+    except KeyboardInterrupt:
+        mine = [
+            release
+            for release in account.state.releases.values()
+            if release.id not in before and release.claim == planned.claim
+        ]
+        raise Interrupted(outcome(mine[-1] if mine else None, account.dataset)) from None
 
 
-@main.command(epilog="Example: dpsynth sample release/ --rows 50000 --out more/")
-@click.argument("source", metavar="RELEASE", type=click.Path())
+SAMPLE = """\b
+Examples:
+  dpsynth sample release/ --rows 50000 --out more/
+  dpsynth sample --dataset hie-2026 --release RELEASE-ID --out more/
+"""
+
+
+@main.command(short_help="Draw another table at zero epsilon.", epilog=SAMPLE)
+@click.argument("source", metavar="[RELEASE]", type=click.Path(), required=False)
+@click.option("--dataset", help="With --release, in the place of a release folder: the account.")
+@click.option(
+    "--release", "release_id", metavar="ID", help="A committed release of it, as 'dpsynth ledger show' lists."
+)
 @click.option("--rows", type=int, help="Rows to draw. [default: the noisy total]")
 @click.option("--given", multiple=True, metavar="COLUMN=VALUE", help="Hold a column at a value (declared public).")
 @click.option("--out", required=True, type=click.Path(), help="Folder to write; must not exist or be empty.")
@@ -254,23 +311,33 @@ def _standing(account: Account) -> str:
 @click.pass_context
 def sample(
     ctx: click.Context,
-    source: str,
+    source: str | None,
+    dataset: str | None,
+    release_id: str | None,
     rows: int | None,
     given: tuple[str, ...],
     out: str,
     policy_file: str | None,
     deployment_file: str | None,
 ) -> None:
-    """Draw another table from the model of an earlier release, at zero epsilon."""
+    """Draw another table from the model of an earlier release, at zero epsilon.
+
+    RELEASE is its folder; where none was written, name the release with --dataset and --release.
+    """
     from dpsynth.home import model_store
     from dpsynth.release import FittedModel, admit, check_target, read_origin
 
+    if (source is None) is (dataset is None and release_id is None) or (dataset is None) is not (release_id is None):
+        raise click.UsageError("give either the folder RELEASE, or both --dataset and --release")
     check_target(out)
     fixed = dict(pair.split("=", 1) for pair in given if "=" in pair)
     if len(fixed) != len(given):
         raise click.UsageError("--given takes COLUMN=VALUE, each column once")
     policy, deployment = _policy(policy_file), _deployment(deployment_file)
-    dataset, release_id = read_origin(source)
+    if source is not None:
+        dataset, release_id = read_origin(source)
+    assert dataset is not None
+    assert release_id is not None
     account = _ledger(ctx).account(dataset)
     with progress():
         model = FittedModel.open(account, model_store(), release_id)
@@ -280,7 +347,13 @@ def sample(
     click.echo(f"Released {folder}: {len(made.frame):,} rows{held}, another draw of {release_id} at no further cost.")
 
 
-@main.command(name="verify", epilog="Exit code 0: intact, known signer. 3: intact, unknown signer. 1: broken.")
+VERIFY = """\b
+Example: dpsynth verify release/
+Exit code 0: intact, known signer. 3: intact, unknown signer. 1: broken.
+"""
+
+
+@main.command(name="verify", short_help="Check a release folder.", epilog=VERIFY)
 @click.argument("folder", type=click.Path())
 def verify_(folder: str) -> None:
     """Check a release folder: files, signature, and that its events imply its epsilon."""
@@ -293,7 +366,7 @@ def verify_(folder: str) -> None:
     sys.exit(found.exit_code)
 
 
-@main.command(epilog="Example: dpsynth certificate release/")
+@main.command(short_help="Print what a certificate says.", epilog="Example: dpsynth certificate release/")
 @click.argument("folder", metavar="RELEASE", type=click.Path())
 @click.option("--html", "page", type=click.Path(), help="Write the page for people to this new file instead.")
 def certificate(folder: str, page: str | None) -> None:
@@ -307,12 +380,16 @@ def certificate(folder: str, page: str | None) -> None:
     click.echo(f"Not checked here; run 'dpsynth verify {folder}'.", err=True)
 
 
-@main.group()
+@main.group(epilog="Example: dpsynth schema check patients.yaml")
 def schema() -> None:
     """The public description of a table."""
 
 
-@schema.command(name="draft", epilog="Example: dpsynth schema draft codebook.csv > patients.yaml")
+@schema.command(
+    name="draft",
+    short_help="Draft a schema from a codebook CSV.",
+    epilog="Example: dpsynth schema draft codebook.csv > patients.yaml",
+)
 @click.argument("book", metavar="CODEBOOK", type=click.Path())
 def draft(book: str) -> None:
     """Draft a schema from a codebook CSV (column,type,values,min,max,missing,label)."""
@@ -334,15 +411,19 @@ def check(path: str) -> None:
         click.echo(f"  {name}: {size} cells")
 
 
-@main.group()
+@main.group(epilog="Example: dpsynth ledger show hie-2026")
 def ledger() -> None:
     """The record of every privacy cost."""
 
 
-@ledger.command(name="open", epilog="Example: dpsynth ledger open hie-2026 --epsilon 3 --delta 1e-8")
+@ledger.command(
+    name="open",
+    short_help="Open a dataset's account, once.",
+    epilog="Example: dpsynth ledger open hie-2026 --epsilon 3 --delta 1e-8",
+)
 @click.argument("dataset")
-@click.option("--epsilon", required=True, help="Lifetime budget of the dataset.")
-@click.option("--delta", default="1e-9", show_default=True)
+@click.option("--epsilon", callback=_figure, required=True, help="Lifetime budget of the dataset.")
+@click.option("--delta", callback=_figure, default="1e-9", show_default=True, help="Lifetime delta.")
 @click.option(
     "--filter",
     "filter_",
@@ -351,7 +432,13 @@ def ledger() -> None:
     show_default=True,
     help="How releases add up.",
 )
-@click.option("--delta0", default="0", show_default=True, help="Part of delta set aside for releases that need some.")
+@click.option(
+    "--delta0",
+    callback=_figure,
+    default="0",
+    show_default=True,
+    help="Part of delta set aside for releases that need some.",
+)
 @click.option("--policy", "policy_file", type=click.Path(), help="Policy (YAML) that every release must meet.")
 @click.pass_context
 def open_(
@@ -363,14 +450,21 @@ def open_(
     policy = _policy(policy_file)
     account = _ledger(ctx).open(dataset, Budget(epsilon, delta), filter=filter_, policy=policy, delta0=delta0)
     click.echo(f"Opened {dataset}: lifetime {account.state.budget}, releases add up by '{filter_}'.")
+    _warn(account.state.budget, policy)
     click.echo("It can be widened later ('dpsynth ledger amend'), never narrowed. Datasets that share people share it.")
 
 
-@ledger.command(name="amend", epilog="Example: dpsynth ledger amend hie-2026 --epsilon 4")
+@ledger.command(
+    name="amend",
+    short_help="Widen a budget, or replace a policy.",
+    epilog="Example: dpsynth ledger amend hie-2026 --epsilon 4",
+)
 @click.argument("dataset")
-@click.option("--epsilon", help="New lifetime epsilon. [default: stays]")
-@click.option("--delta", help="New lifetime delta. [default: stays]")
-@click.option("--delta0", help="New part of delta set aside for releases that need some. [default: stays]")
+@click.option("--epsilon", callback=_figure, help="New lifetime epsilon. [default: stays]")
+@click.option("--delta", callback=_figure, help="New lifetime delta. [default: stays]")
+@click.option(
+    "--delta0", callback=_figure, help="New part of delta set aside for releases that need some. [default: stays]"
+)
 @click.option("--policy", "policy_file", type=click.Path(), help="New policy (YAML). [default: stays]")
 @click.pass_context
 def amend(
@@ -390,45 +484,63 @@ def amend(
     budget = Budget(epsilon or standing.epsilon, delta or standing.delta) if epsilon or delta else None
     account = book.amend(dataset, budget=budget, delta0=delta0, policy=policy if policy_file else ...)
     click.echo(f"Amended {dataset}: lifetime {account.state.budget}{', policy replaced' if policy_file else ''}.")
+    _warn(account.state.budget, account.state.policy)
 
 
-@ledger.command(name="show")
+def _warn(budget: Budget, policy: Policy | None) -> None:
+    """Say on standard error where a policy admits less than the budget it stands beside."""
+    from dpsynth.standing import tighter
+
+    for sentence in tighter(budget, policy):
+        click.echo(f"Note: {sentence}, and the lifetime budget is {budget}.", err=True)
+
+
+SHOW = """\b
+Examples:
+  dpsynth ledger show
+  dpsynth ledger show hie-2026
+  dpsynth ledger show hie-2026 --json
+"""
+
+
+@ledger.command(name="show", short_help="Say what was spent and what is left.", epilog=SHOW)
 @click.argument("dataset", required=False)
+@click.option("--json", "as_json", is_flag=True, help="All that is on record, as JSON.")
 @click.pass_context
-def show(ctx: click.Context, dataset: str | None) -> None:
-    """Say what was spent and what is left, for one dataset or all."""
-    book = _ledger(ctx)
+def show(ctx: click.Context, dataset: str | None, as_json: bool) -> None:
+    """Say what was spent and what is left, for all datasets; of one, its terms, policy and releases too."""
+    from dpsynth.standing import described, history
+
+    book = _read(ctx)
     names = [dataset] if dataset else list(book.datasets())
+    told = described(book, names) if dataset or as_json else None
+    if as_json:
+        click.echo(json.dumps(told, indent=1))
+        return
     if not names:
         click.echo("No account is open; open one with 'dpsynth ledger open NAME --epsilon E --delta D'.")
     for name in names:
-        for line in _account(book.account(name)):
+        account = book.account(name)
+        for line in _summary(account):
             click.echo(line)
+        for line in _releases(account) if told is None else history(told["accounts"][0]):
+            click.echo(f"  {line}")
     if not book.rollback_detectable:
-        click.echo("Without an anchor a restored backup would not be noticed (see --anchor).", err=True)
+        click.echo(
+            "Without an anchor a restored backup would not be noticed: plant one with 'dpsynth --anchor FILE ledger "
+            "anchor', and have it heeded with 'dpsynth --anchor FILE ledger show' or $DPSYNTH_ANCHOR.",
+            err=True,
+        )
 
 
-def _account(account: Account) -> list[str]:
-    from accountants import Status
+def _summary(account: Account) -> list[str]:
+    """How an account stands, and what it was opened with beyond its budget, where there is anything to say."""
+    from dpsynth.standing import label_lines, small, standing
 
-    lines = [_standing(account), *_terms(account)]
-    for release in account.state.releases.values():
-        note = "costs nothing" if release.status is Status.VOIDED else f"charged {release.claim.budget}"
-        draws = f", {len(release.draws)} drawn" if release.draws else ""
-        lines.append(f"  {release.id}  {release.status.value:<9}  {release.claim.generator:<11} {note}{draws}")
-    return lines
-
-
-def _small(figure: Decimal) -> str:
-    return f"{figure.normalize():e}" if figure else "0"
-
-
-def _terms(account: Account) -> list[str]:
-    """What the account was opened with beyond its budget, where there is anything to say."""
     state = account.state
-    lines = []
+    lines = [standing(state), *(f"  {line}" for line in label_lines(state))]
     if state.filter == "gdp" and (state.lifetime.delta0 or state.spent.delta0):
-        lines.append(f"  delta0: {_small(state.spent.delta0)} of {_small(state.lifetime.delta0)} is charged")
+        lines.append(f"  delta0: {small(state.spent.delta0)} of {small(state.lifetime.delta0)} is charged")
     if state.amendments:
         lines.append(f"  amended {state.amendments} time{'s' if state.amendments > 1 else ''} since it was opened")
     if state.policy is not None:
@@ -436,7 +548,22 @@ def _terms(account: Account) -> list[str]:
     return lines
 
 
-@ledger.command(name="anchor", epilog="Example: dpsynth --anchor /elsewhere/anchor.json ledger anchor")
+def _releases(account: Account) -> list[str]:
+    from accountants import Status
+
+    lines = []
+    for release in account.state.releases.values():
+        note = "costs nothing" if release.status is Status.VOIDED else f"charged {release.claim.budget}"
+        draws = f", {len(release.draws)} drawn" if release.draws else ""
+        lines.append(f"{release.id}  {release.status.value:<9}  {release.claim.generator:<11} {note}{draws}")
+    return lines
+
+
+@ledger.command(
+    name="anchor",
+    short_help="Give a ledger that has rows its anchor.",
+    epilog="Example: dpsynth --anchor /elsewhere/anchor.json ledger anchor",
+)
 @click.pass_context
 def anchor_(ctx: click.Context) -> None:
     """Give a ledger that has rows its anchor: check every row, then note the head there."""
@@ -446,11 +573,11 @@ def anchor_(ctx: click.Context) -> None:
     click.echo(f"The ledger is intact and anchored at row {book.head[0]}.")
 
 
-@ledger.command(name="verify")
+@ledger.command(name="verify", short_help="Check every row.", epilog="Example: dpsynth ledger verify")
 @click.pass_context
 def verify_ledger(ctx: click.Context) -> None:
     """Check every row of the ledger: chain, signatures, anchor."""
-    book = _ledger(ctx)
+    book = _read(ctx)
     book.verify()
     click.echo(f"The ledger is intact: {book.head[0]} rows.")
 
@@ -465,12 +592,12 @@ def void(ctx: click.Context, dataset: str, release_id: str) -> None:
     click.echo(f"Voided {release_id}: it costs nothing.")
 
 
-@main.group()
+@main.group(epilog="Example: dpsynth keys show > hospital.pem")
 def keys() -> None:
     """The signing key and the keys trusted."""
 
 
-@keys.command(name="new")
+@keys.command(name="new", short_help="Make this home's signing key.", epilog="Example: dpsynth keys new")
 def new_key() -> None:
     """Make this home's signing key. There is one, and it is never overwritten."""
     from dpsynth.home import keyring
@@ -480,17 +607,26 @@ def new_key() -> None:
     click.echo(f"Made key {public.key_id} in {ring.signing_path}.")
 
 
-@keys.command(name="show")
+@keys.command(
+    name="show", short_help="Print this home's public key.", epilog="Example: dpsynth keys show > hospital.pem"
+)
 def show_keys() -> None:
-    """Print this home's public key (made on first need), to hand to receivers."""
+    """Print this home's public key, to hand to receivers and colleagues."""
     from dpsynth.home import keyring
 
-    public = keyring().signing_key(create=True).public
+    public = keyring().signing_key().public
     click.echo(f"key id {public.key_id}", err=True)
     click.echo(public.pem(), nl=False)
 
 
-@keys.command(name="trust", epilog="Example: dpsynth keys trust hospital.pem")
+TRUST = """\b
+Examples:
+  dpsynth keys trust hospital.pem
+  dpsynth keys trust --writer colleague.pem
+"""
+
+
+@keys.command(name="trust", short_help="Trust a signer.", epilog=TRUST)
 @click.argument("pem", type=click.Path())
 @click.option("--writer", is_flag=True, help="Believe its rows in a shared ledger, not its certificates.")
 def trust(pem: str, writer: bool) -> None:
@@ -508,8 +644,8 @@ def trust(pem: str, writer: bool) -> None:
     click.echo(f"Trusted {key.key_id} as a {'writer of the ledger' if writer else 'publisher'}.")
 
 
-@main.command()
-@click.option("--out", type=click.Path(), default="demo-release", show_default=True, help="Folder to write.")
+@main.command(short_help="The main job on real data.", epilog="Example: dpsynth demo --out dpsynth-demo")
+@click.option("--out", type=click.Path(), default="dpsynth-demo", show_default=True, help="Folder to write.")
 def demo(out: str) -> None:
     """The main job on real data: RAND Health Insurance Experiment, AIM at epsilon 1, a release and a refusal."""
     from dpsynth.demo import run

@@ -58,6 +58,10 @@ class _Lines:
             click.echo(f"{step.stage}{done}{'  ' + step.note if step.note else ''}", err=True)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, by somebody who knows what it cost and says so."""
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn errors into a sentence and an exit code: 1 failed, 4 refused by the gate, 130 interrupted. No traceback.
@@ -67,6 +71,8 @@ def one_sentence() -> Iterator[None]:
     code, said = 0, ""
     try:
         yield
+    except Interrupted as stopped:
+        code, said = INTERRUPTED, f"Interrupted. {stopped}"
     except KeyboardInterrupt:
         code, said = INTERRUPTED, "Interrupted. If a run had begun, its budget is spent; see 'dpsynth ledger show'."
     except (click.ClickException, click.exceptions.Exit, SystemExit):

@@ -7,6 +7,7 @@ import time
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 import click
 import numpy as np
@@ -83,9 +84,21 @@ def run(out: Path) -> None:
         fit(plan(AIM(), schema, BUDGET), table, account, store=store)
     except GateRefused as refused:
         click.echo(f"  Refused ({refused.rule}): {refused.reason}\n  {refused.way_out}")
-    here = f"DPSYNTH_HOME={(folder / 'home').resolve()} {sys.argv[0] or 'dpsynth'}"
-    click.echo(f"\nTry: {here} sample {place} --rows 50000 --out {folder.resolve() / 'more'}")
-    click.echo(f"     {here} ledger show")
+    click.echo("\nTry:")
+    for line in _tries(folder.resolve()):
+        click.echo(f"  {line}")
+
+
+def _tries(folder: Path) -> list[str]:
+    """Lines to paste, each on the demo's own home and anchor."""
+    home, anchor, place, more = (str(folder / name) for name in ("home", "home.anchor", "release", "more"))
+    settings = f"DPSYNTH_HOME={quote(home)} DPSYNTH_ANCHOR={quote(anchor)} {quote(sys.argv[0] or 'dpsynth')}"
+    commands = (
+        f"verify {quote(place)}",
+        f"sample {quote(place)} --rows 50000 --out {quote(more)}",
+        f"ledger show {DATASET}",
+    )
+    return [f"{settings} {command}" for command in commands]
 
 
 def _fresh(out: Path) -> Path:

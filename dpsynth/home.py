@@ -41,6 +41,15 @@ def open_ledger(url: str | None = None, *, anchor: str | Path | None = None) -> 
     return _ledger(url, _anchor(anchor))
 
 
+def read_ledger(url: str | None = None, *, anchor: str | Path | None = None) -> Ledger:
+    """The ledger at `url` to read: nothing is made, neither home nor key nor ledger. Arguments as for `open_ledger`.
+
+    Raises:
+        LedgerError: there is none, it cannot be opened, or does not verify.
+    """
+    return Ledger(_address(url), None, keyring().writers(), _anchor(anchor))
+
+
 def adopt_anchor(url: str | None = None, *, anchor: str | Path | None = None) -> Ledger:
     """Verify the whole ledger at `url`, then plant its anchor; arguments as for `open_ledger`.
 
@@ -50,7 +59,8 @@ def adopt_anchor(url: str | None = None, *, anchor: str | Path | None = None) ->
     where = _anchor(anchor)
     if where is None:
         raise LedgerError(
-            "no anchor was named; give --anchor or $DPSYNTH_ANCHOR: a file, or a second database's address"
+            "no anchor was named; `dpsynth --anchor WHERE ledger anchor` takes a file or a second database's address, "
+            "and so does $DPSYNTH_ANCHOR"
         )
     ledger = _ledger(url, None)
     ledger.adopt_anchor(where)
@@ -61,9 +71,12 @@ def _anchor(given: str | Path | None) -> str | Path | None:
     return given or os.environ.get("DPSYNTH_ANCHOR") or None
 
 
+def _address(url: str | None) -> str:
+    return url or os.environ.get("DPSYNTH_LEDGER") or f"sqlite:///{home() / 'ledger.db'}"
+
+
 def _ledger(url: str | None, anchor: str | Path | None) -> Ledger:
     keys = keyring()
     key = keys.signing_key(create=True)
-    chosen = url or os.environ.get("DPSYNTH_LEDGER") or f"sqlite:///{home() / 'ledger.db'}"
     # Publishers whose certificates are trusted may not write here: rows are believed of writers alone.
-    return Ledger(chosen, key, keys.writers(), anchor)
+    return Ledger(_address(url), key, keys.writers(), anchor)

@@ -53,11 +53,15 @@ def test_the_readme_path(desk):
     assert len(pd.read_parquet("more/synthetic.parquet")) == 50
     given = say("sample release --rows 20 --given stage=III --out third")
     assert "no further cost" in given.stdout
+    release_id = json.loads(say("ledger show visits --json").stdout)["accounts"][0]["releases"][0]["id"]
+    say(f"sample --dataset visits --release {release_id} --rows 5 --out fourth")
+    assert len(pd.read_parquet("fourth/synthetic.parquet")) == 5
+    assert "no committed release" in say("sample --dataset visits --release abc --out fifth", 1).stderr
     assert set(pd.read_parquet("third/synthetic.parquet")["stage"]) == {"III"}
     assert say("verify release").stdout.count("ok") >= 3
     shown = say("ledger show").stdout
     assert "committed" in shown
-    assert "3 drawn" in shown
+    assert "4 drawn" in shown
     assert "intact" in say("ledger verify").stdout
 
 
@@ -128,18 +132,29 @@ def test_reservations_can_be_voided_only_before_they_run(desk):
 
 @pytest.mark.parametrize(
     "command",
-    ["", "plan", "release", "sample", "verify", "schema", "schema draft", "ledger", "ledger open", "keys", "demo"],
+    [
+        *["", "plan", "profile", "release", "sample", "verify", "certificate", "demo", "schema", "ledger", "keys"],
+        *["schema draft", "schema check", "keys new", "keys show", "keys trust"],
+        *[f"ledger {name}" for name in ("open", "amend", "show", "anchor", "verify", "void")],
+    ],
 )
 def test_help_has_words_and_commands_have_examples(command):
     text = say(f"{command} --help").stdout
     assert "Usage" in text
-    if command in ("", "plan", "release", "sample", "schema draft", "ledger open"):
-        assert "dpsynth " in text.split("Options:")[-1]
+    assert "dpsynth " in text.split("Options:")[-1]
+    assert "..." not in text.split("Commands:")[-1] or "Commands:" not in text
 
 
 @pytest.mark.parametrize(
     "command",
     [
+        "plan --schema s.yaml --epsilon abc",
+        "ledger open other --epsilon 1 --delta 2",
+        "ledger open other --epsilon 1 --delta0 nan",
+        "ledger amend visits --epsilon -1",
+        "sample --out x",
+        "sample --dataset visits --out x",
+        "sample release --dataset visits --release abc --out x",
         "release t.parquet --dataset visits --out x",
         "release t.parquet --plan p.json --epsilon 1 --dataset visits --out x",
         "plan --schema s.yaml --epsilon 1 --set rounds",
@@ -169,8 +184,10 @@ def test_interrupting_a_running_release_charges_it(desk):
     stopped = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, env=env)
     assert stopped.returncode == 130
     assert "Traceback" not in stopped.stderr
-    assert "Interrupted" in stopped.stderr
-    assert "forfeited" in say("ledger show").stdout
+    release_id = say("ledger show").stdout.splitlines()[1].split()[0]
+    told = f"Interrupted. Release {release_id} was charged epsilon 1 at delta 1e-9 and forfeited."
+    assert told in stopped.stderr
+    assert "forfeited (interrupted)" in say("ledger show visits").stdout
     assert not Path("release").exists()
 
 
@@ -180,6 +197,11 @@ def test_the_demo(tmp_path, capsys):
     run(tmp_path / "demo")
     said = capsys.readouterr().out
     assert "Refused (lifetime)" in said
+    tries = [line.split() for line in said.split("Try:\n")[1].splitlines()]
+    for home, anchor, _, *command in tries:
+        env = dict(pair.split("=", 1) for pair in (home, anchor))
+        assert CliRunner().invoke(main, command, env=env).exit_code == 0
+    assert [line[3] for line in tries] == ["verify", "sample", "ledger"]
     assert "private selections" in said
     assert "noise alone explains" in said
     frame = pd.read_parquet(tmp_path / "demo" / "release" / "synthetic.parquet")

@@ -337,7 +337,8 @@ class Ledger:
                 return
             raise LedgerCorrupt(
                 f"the anchor {self._anchor.place} is missing but the ledger has {view.head[0]} rows; restore the "
-                "anchor from where it was; if this ledger never had one, `dpsynth --anchor WHERE ledger anchor` plants it"
+                "anchor from where it was; if this ledger never had one, `dpsynth --anchor WHERE ledger anchor` plants "
+                "it"
             )
         self._agree(connection, view.head, anchored)
         if anchored[0] < view.head[0] and self._key is not None:  # a process died between its commit and its anchor

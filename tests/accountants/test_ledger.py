@@ -131,7 +131,7 @@ def test_void_costs_nothing_and_only_before_start(account, make_claim):
     ):
         with pytest.raises(LedgerError, match=says):
             late()
-    with pytest.raises(LedgerError, match="not on record"):
+    with pytest.raises(LedgerError, match="there is no release nope on dataset"):
         account.void("nope")
     assert account.state.spent_mu_squared == run.claim.capacity
 

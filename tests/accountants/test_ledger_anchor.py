@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from accountants import Budget, Ledger, LedgerCorrupt, LedgerError
+from accountants import Budget, Ledger, LedgerCorrupt, LedgerError, SigningKey
 from accountants.ledger.anchor import FileAnchor, TableAnchor, open_anchor
 from tests.accountants.places import ANCHORS, LEDGERS
 
@@ -114,7 +114,7 @@ def test_a_missing_anchor_is_a_reason_to_stop(anchored, anchor, url, key):
 def test_a_file_that_is_no_anchor(tmp_path, text):
     (tmp_path / "anchor.json").write_text(text)
     with pytest.raises(LedgerCorrupt, match="not an anchor"):
-        Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", anchor=tmp_path / "anchor.json")
+        Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", SigningKey.generate(), anchor=tmp_path / "anchor.json")
 
 
 def test_an_anchor_that_cannot_be_written_stops_before_the_charge(tmp_path, url, key, make_claim):
@@ -191,7 +191,7 @@ def test_a_ledger_with_rows_adopts_an_anchor(url, key, anchor, make_claim, place
     ledger = Ledger(url, key)
     account = ledger.open("hie-2026", Budget(1, 1e-8))
     account.reserve(make_claim("0.2"))
-    with pytest.raises(LedgerCorrupt, match=r"missing.*dpsynth ledger anchor"):
+    with pytest.raises(LedgerCorrupt, match=r"missing.*dpsynth --anchor WHERE ledger anchor"):
         Ledger(url, key, anchor=anchor.where).head
     older = place.rows()
     assert ledger.adopt_anchor(anchor.where) == ledger.head == anchor.head()

@@ -165,8 +165,8 @@ def test_no_server(driver):
 def test_what_the_server_refuses(schema, key):
     locked = role(schema, "locked").replace("locked@", "locked:secret@")
     for address, says in (
-        (locked, r"locked@127\.0\.0\.1:\d+/ledgers cannot be reached, refuses the login"),
-        (schema.url.replace(LEDGERS, "nowhere"), "check the address"),
+        (locked, r"locked@127\.0\.0\.1:\d+/ledgers refuses the login"),
+        (schema.url.replace(LEDGERS, "nowhere"), "that database is not; make it first"),
         (schema.url.replace(schema.schema, "nowhere"), "no schema"),
         (role(schema, "nobody", f"USAGE ON SCHEMA {schema.schema}"), "may not"),
     ):
