@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Any, final
 
 from accountants import Account, Budget, Ledger, Policy, Status
+from accountants.allowance import mu_squared_cap
 from accountants.errors import BudgetError, PlanError
 from accountants.ledger import AccountState, ReleaseState, Row
 from accountants.lifetime import Charge, Lifetime
@@ -65,6 +66,12 @@ def room(state: AccountState) -> Room:
     labels = tuple(label for each in policies for label in _labels(state, each, delta))
     fits = _fits(state.lifetime, state.spent, delta)
     limits: list[str] = []
+    strictest = min(policies, key=lambda each: each.max_epsilon)
+    if fits < strictest.max_epsilon and _admits(state, strictest.max_epsilon, delta):
+        fits = (
+            strictest.max_epsilon
+        )  # more would fit the filter, but no release of so much means anything at this delta
+        limits.append(_per_release(strictest))
     for policy in policies:
         for most, words in _caps(state, policy, delta, labels):
             if most < fits:
@@ -137,7 +144,8 @@ def history(described: Mapping[str, Any]) -> list[str]:
         before = terms
     if described["policy"] is not None:
         lines.append("Its policy:")
-        lines += [f"  {name}: {_text(value)}" for name, value in described["policy"].items() if name != "version"]
+        policy = {name: value for name, value in described["policy"].items() if name != "version"}
+        lines += [f"  {name}: {_text(value)}" for name, value in policy.items()]
     lines.append("Releases:" if described["releases"] else "No release was asked for yet.")
     for release in described["releases"]:
         cost = "voided, costs nothing" if release["status"] == Status.VOIDED.value else release["status"]
@@ -191,7 +199,19 @@ def down(figure: Decimal) -> str:
 
 
 def _per_release(policy: Policy) -> str:
-    return f"its policy admits at most epsilon {plain(policy.max_epsilon)} per release"
+    whose = "the default policy" if policy is DEFAULT_POLICY else "its policy"
+    return f"{whose} admits at most epsilon {plain(policy.max_epsilon)} per release"
+
+
+def _admits(state: AccountState, epsilon: Decimal, delta: Decimal) -> bool:
+    """Whether a release of that epsilon, and of `delta`, fits a `gdp` account whatever it looks at."""
+    if state.filter == "sum" or delta <= 0:
+        return False
+    try:
+        charge = Charge(mu_squared=mu_squared_cap(Budget(epsilon, delta)))
+    except PlanError:
+        return False
+    return state.lifetime.admits(state.spent, charge)
 
 
 def _together(most: Decimal) -> str:
@@ -220,10 +240,7 @@ def _caps(
         if not unlisted:
             fits = [each.fits for each in labels if each.kind == kind]
             yield max(fits, default=Decimal(0)), f"its policy caps every {kind}"
-    if policy is DEFAULT_POLICY:
-        yield policy.max_epsilon, f"without a policy that says more, at most {plain(policy.max_epsilon)} per release"
-    else:
-        yield policy.max_epsilon, _per_release(policy)
+    yield policy.max_epsilon, _per_release(policy)
 
 
 def _labels(state: AccountState, policy: Policy, delta: Decimal) -> Iterable[Label]:
@@ -333,5 +350,10 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{label} {Budget.from_json(dict(cap))}" for label, cap in value.items()) or "none"
-    return ", ".join(value) if isinstance(value, list) else str(value)
+        caps = {label: Budget.from_json(dict(cap)) for label, cap in value.items()}
+        texts = [f"{label} (epsilon {plain(cap.epsilon)}, delta {small(cap.delta)})" for label, cap in caps.items()]
+        return ", ".join(texts) or "none"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    figure = Decimal(str(value))
+    return small(figure) if figure < Decimal("0.001") else plain(figure)

@@ -50,6 +50,14 @@ def test_the_figure_told_is_the_most_the_gate_admits(filter, policy, labels):
         assert each.fits <= each.cap.epsilon
 
 
+def test_an_account_wider_than_any_release_may_be():
+    account = Ledger().open("visits", Budget("30", "1e-4"))
+    found = room(account.state)
+    assert (found.epsilon, found.delta) == (20, Decimal("1e-5"))
+    assert isinstance(decide(claim("20", "1e-5"), account.state), Admitted)
+    assert "the default policy admits at most epsilon 20 per release" in standing(account.state)
+
+
 def test_a_sum_account_tells_what_is_left_of_both():
     account = Ledger().open("visits", Budget(3, "1e-8"), "sum")
     account.reserve(claim("0.5", "1e-10"))

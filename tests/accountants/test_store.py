@@ -151,7 +151,7 @@ def test_without_psycopg_the_message_says_what_to_install(monkeypatch):
         Ledger("postgresql://user:secret@host/db")
 
 
-@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg"])
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg", "postgres"])
 def test_no_server(driver):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -189,6 +189,12 @@ def test_a_role_needs_select_and_insert_only(schema, ours, key, make_claim):
         schema.drop_guards(raw)
     with pytest.raises(LedgerError, match="may not"):
         Ledger(address, key)  # the owner's next opening makes the triggers again
+
+
+def test_the_short_address_is_the_same_place(schema, ours, key):
+    other = Ledger(schema.url.replace("postgresql://", "postgres://"), key)
+    assert other.place == ours.ledger.place
+    assert other.datasets() == ("hie-2026",)
 
 
 def test_a_reader_needs_select_only(schema, ours, key, make_claim):
