@@ -172,7 +172,9 @@ def _sampled(mu: float, q: float, steps: int) -> Look:
     ``(1 - e^g (1-q)) delta_Gauss(log(q e^g/(1 - e^g (1-q))))``."""
 
     def removed(g: Array) -> Array:
-        return q * _gauss(np.log1p(np.expm1(g) / q), mu)
+        # log((e^g - 1 + q)/q), where e^g is small and where it would overflow.
+        small = np.log1p(np.expm1(np.minimum(g, 1.0)) / q)
+        return q * _gauss(np.where(g < 1, small, g + np.log1p(-(1 - q) * np.exp(-g)) - math.log(q)), mu)
 
     def added(g: Array) -> Array:
         left = -np.expm1(g) + q * np.exp(g)

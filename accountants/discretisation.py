@@ -23,6 +23,8 @@ _OUTSIDE = 1e-16
 """Mass of a composition that may lie outside its window; it is in the error."""
 _TAIL = 1e-20
 """Where a single look's profile has fallen to this, its grid ends (per look; what is left is kept as infinite loss)."""
+_MOST_EPSILON = 300.0
+"""Beyond it a profile in floats is not known to the error allowed for, and nothing is said; nor is it protection."""
 _MOST_CELLS, _WIDEST_WINDOW = 2**20, 2**23
 """Most cells of one look, and of a composition. The grid is made coarser rather than the memory larger."""
 
@@ -69,7 +71,7 @@ def bounds_of(looks: list[Look], delta: float) -> tuple[float, float]:
     while found is None:
         found = _bounds_on(looks, step, delta, error)
         step *= 4
-    return found
+    return found if found[1] <= _MOST_EPSILON else (0.0, math.inf)
 
 
 def _bounds_on(looks: list[Look], step: float, delta: float, error: float) -> tuple[float, float] | None:

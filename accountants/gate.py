@@ -246,6 +246,10 @@ def _malformed(claim: Claim) -> str | None:
         return f"the schema digest must be a sha256 in lower-case hex, got {claim.schema_digest!r}."
     if claim.schema_origin not in SCHEMA_ORIGINS:
         return f"schema origin must be one of {sorted(SCHEMA_ORIGINS)}, got {claim.schema_origin!r}."
+    if claim.sources and claim.numerics != "idealised":
+        return (
+            f"a third party's claim rests on its own arithmetic: numerics must be 'idealised', got {claim.numerics!r}."
+        )
     for name, label in (("generator", claim.generator), ("purpose", claim.purpose), ("recipient", claim.recipient)):
         if label is not None and not _LABEL.fullmatch(label):
             return f"{name} must be 1 to 100 printable characters, got {label!r}."

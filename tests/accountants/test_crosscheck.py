@@ -151,3 +151,12 @@ def test_what_is_no_event_is_an_event_error(make):
 def test_what_is_no_plan_is_a_plan_error(body):
     with pytest.raises(PlanError):
         plan_from_json(body)
+
+
+@pytest.mark.parametrize(("z", "q"), [(0.0159, 4.9e-5), (0.037, 0.015), (0.5, 1e-3), (5.0, 0.5)])
+def test_beyond_what_floats_know_nothing_is_vouched_for(z, q):
+    events, delta = [SubsampledGaussian(z, q, 1)], 1e-8
+    interval, first = epsilon_interval(tuple(events), delta), compose(events).epsilon(delta)
+    assert interval.low <= first
+    assert interval.high >= first * 0.99
+    assert interval.confirms(first) is (interval.high < 300)

@@ -27,7 +27,8 @@ ACCOUNT = Budget(1, "1e-8")
 
 
 def claim(*events, epsilon="0.5", delta="1e-9", **fields):
-    defaults = {"generator": "gan", "schema_digest": "5c" * 32, "unit": PrivacyUnit("person", 3)}
+    numerics = "idealised" if any(isinstance(event, Claimed) for event in events) else "exact"
+    defaults = {"generator": "gan", "schema_digest": "5c" * 32, "unit": PrivacyUnit("person", 3), "numerics": numerics}
     return Claim(budget=Budget(epsilon, delta), plan=FixedPlan(events), **{**defaults, **fields})
 
 
@@ -113,7 +114,7 @@ def test_third_parties_by_name():
     assert "opacus" in decision.way_out
     decision = refused(decide(claim(THEIRS), account.state, Policy(third_party=())), "policy")
     assert "none" in decision.way_out
-    framed = claim(Gaussian(90.0), frame=(THEIRS,))
+    framed = claim(Gaussian(90.0), frame=(THEIRS,), numerics="idealised")
     refused(decide(framed, account.state, Policy(third_party={"opacus"})), "policy")
     assert isinstance(decide(claim(Gaussian(90.0)), account.state, Policy(third_party=())), Admitted)
 
@@ -194,3 +195,14 @@ def test_policies_round_trip_with_all_settings(tmp_path):
 def test_settings_that_mean_nothing(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Policy(**wrong)
+
+
+def test_a_claim_inside_a_selection_has_its_source():
+    inside = claim(PrivateSelection([Claimed("0.01", 0, "them")], PoissonRuns(2.0), "1e-10"), numerics="idealised")
+    assert inside.sources == {"them"}
+    decision = decide(inside, opened(filter="sum").state, Policy(third_party=frozenset(), unchecked=True))
+    assert "them" in refused(decision, "policy").reason
+
+
+def test_a_third_partys_claim_is_never_exact():
+    assert "idealised" in refused(decide(claim(THEIRS, numerics="exact"), opened(filter="sum").state), "claim").reason
