@@ -122,6 +122,7 @@ def predicate(
     charged: Mapping[str, Sequence[Mapping[str, Any]]],
     lifetime: Lifetime,
     spent: Charge,
+    idealised: Sequence[str] = (),
     draw: Draw,
     issue: Issue,
     issuer: Mapping[str, str],
@@ -137,6 +138,7 @@ def predicate(
         charged: the looks that ran, as the ledger's commit recorded them: ``{"plan": [...], "frame": [...]}``.
         lifetime: the account's filter.
         spent: all that is charged to it, this release included.
+        idealised: generators of its releases whose noise is not this software's exact one, this release included.
         draw, issue: see there.
         issuer: ``key_id`` and ``public_key`` of the signer. It lets a reader tell intact from broken; it is
             never a reason to trust.
@@ -154,7 +156,7 @@ def predicate(
         "deployment": (deployment or Deployment()).to_json(),
         "product": {"type": "Synthetic data", "input": wording.INPUT, "output": wording.OUTPUT},
         "guarantee": _guarantee(claim, account or account_for(claim)),
-        "lifetime": _lifetime(lifetime, spent),
+        "lifetime": _lifetime(lifetime, spent, idealised),
         "trust": {
             "model": "Central",
             "trusted": list(wording.TRUSTED),
@@ -253,6 +255,7 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
         charged=looks["charged"],
         lifetime=Lifetime.from_json(body["lifetime"]),
         spent=Charge.from_json(body["lifetime"]["charged"]),
+        idealised=tuple(body["lifetime"]["idealised"]),
         draw=Draw(table["sha256"], body["model"]["sha256"], table["rows"], given),
         issue=Issue(body["issued"], body["release"]["id"], ledger["seq"], ledger["hash"], ledger["anchored"]),
         issuer=body["issuer"],
@@ -302,10 +305,12 @@ def _guarantee(claim: Claim, account: Accounting) -> dict[str, Any]:
     }
 
 
-def _lifetime(lifetime: Lifetime, spent: Charge) -> dict[str, Any]:
+def _lifetime(lifetime: Lifetime, spent: Charge, idealised: Sequence[str]) -> dict[str, Any]:
     return {
         **lifetime.to_json(),
         "charged": spent.to_json(),
+        "idealised": list(idealised),
+        "rests_on": wording.rests_on(idealised),
         "replenished": wording.REPLENISHED,
         **_reading(lifetime.budget, lifetime.mu_squared, numerical_slack(lifetime.budget.epsilon), lifetime.delta0),
         "in_words": lifetime_in_words(lifetime.budget),

@@ -6,7 +6,7 @@ plan, filter and numerics. Only the custodian knows the rest: see `accountants.d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Context, Decimal
 
 from accountants.budget import Budget
@@ -298,6 +298,16 @@ READER_CHECKS = (
     "what else was released from the same source data outside this account",
     "that what you want to know was measured: report.html says which margins were",
 )
+
+
+def rests_on(idealised: Sequence[str]) -> str:
+    """What the lifetime's guarantee takes on trust beside this software."""
+    if not idealised:
+        return "every release charged so far was made with this software's exact noise"
+    return (
+        f"what {', '.join(idealised)} did is charged as it claims: its noise is not this software's exact one, and "
+        "what each claim assumes stands in the ledger"
+    )
 
 
 def unprotected_quantities(given: tuple[str, ...] = ()) -> list[str]:

@@ -86,6 +86,16 @@ class ReleaseState:
         return label
 
     @property
+    def generator(self) -> str:
+        """The claim's generator."""
+        return str(self._claim["generator"])
+
+    @property
+    def exact(self) -> bool:
+        """Whether its noise is this software's exact one."""
+        return bool(self._claim["numerics"] == "exact")
+
+    @property
     def costs(self) -> bool:
         """Whether it counts against the lifetime budget."""
         return self.status is not Status.VOIDED
@@ -167,6 +177,11 @@ class AccountState:
     def spent_epsilon(self) -> Decimal:
         """Epsilon at the lifetime's delta of all that is charged, rounded up."""
         return self.lifetime.spent_epsilon(self.spent)
+
+    @property
+    def idealised(self) -> tuple[str, ...]:
+        """Generators of the releases that cost something and whose noise is not exact: bridges, claims, training."""
+        return tuple(sorted({each.generator for each in self.releases.values() if each.costs and not each.exact}))
 
     @property
     def running(self) -> ReleaseState | None:

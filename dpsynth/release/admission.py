@@ -210,6 +210,7 @@ def _predicate(
         charged=made.charged or {},
         lifetime=state.lifetime,
         spent=state.spent,
+        idealised=state.idealised,
         draw=draw,
         issue=Issue(issued, made.id, seq, digest, ledger.rollback_detectable),
         issuer={"key_id": key.public.key_id, "public_key": key.public.pem()},

@@ -22,6 +22,7 @@ from accountants import (
     SubsampledGaussian,
     decide,
 )
+from accountants.wording import rests_on
 
 ACCOUNT = Budget(1, "1e-8")
 
@@ -206,3 +207,14 @@ def test_a_claim_inside_a_selection_has_its_source():
 
 def test_a_third_partys_claim_is_never_exact():
     assert "idealised" in refused(decide(claim(THEIRS, numerics="exact"), opened(filter="sum").state), "claim").reason
+
+
+def test_an_account_says_whose_word_it_takes():
+    account = opened(filter="sum")
+    assert account.state.idealised == ()
+    account.reserve(claim(Gaussian(200.0), epsilon="0.2", generator="mst"))
+    assert account.state.idealised == ()
+    account.reserve(claim(THEIRS, epsilon="0.2", generator="diffprivlib"))
+    assert account.state.idealised == ("diffprivlib",)
+    assert "exact noise" in rests_on(())
+    assert "diffprivlib" in rests_on(account.state.idealised)

@@ -194,6 +194,8 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("lifetime.filter", "Filter of the lifetime"),
             ("lifetime.cap", "Its cap"),
             ("lifetime.charged", "Charged so far, this release included"),
+            ("lifetime.rests_on", "What that rests on"),
+            ("lifetime.idealised", "Charged with numerics that are not exact"),
             ("guarantee.trade_off", "Trade-off curve, this release"),
             ("lifetime.trade_off", "Trade-off curve, all releases"),
         ),
