@@ -138,7 +138,7 @@ def pair_of(parts: Parts, fineness: int = FINE) -> Pair:
         many = one.self_compose(count, _TAIL) if count > 1 else one
         total = many if total is None else total.compose(many, _TAIL)
     rounds = sum(count for _, count in _counted(parts))
-    guard = max(GUARD, rounds * 2.0**-53)
+    guard = max(GUARD, rounds * 2.0**-50)
     return Pair(Direction.of(total._pmf_remove), Direction.of(total._pmf_add), guard)
 
 
