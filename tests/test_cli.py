@@ -172,6 +172,7 @@ def test_interrupting_a_running_release_charges_it(desk):
     say("ledger open visits --epsilon 3")
     script = (
         "import os, signal, threading, dpsynth.session as s\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whoever runs the tests may have it ignored
         "from dpsynth.cli import main\n"
         "real = s.PrivateTable\n"
         "def opened(*a):\n"

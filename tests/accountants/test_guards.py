@@ -147,7 +147,8 @@ MODELS, TABLE, SCHEMA = ("a" * 64, "b" * 64), "c" * 64, "5c" * 32
 
 
 def claim(plan, epsilon="0.5", delta="1e-8", **fields):
-    given = {"generator": "aim", "schema_digest": SCHEMA, **fields}
+    theirs = isinstance(plan, FixedPlan) and any(isinstance(event, Claimed) for event in plan.events)
+    given = {"generator": "aim", "schema_digest": SCHEMA, "numerics": "idealised" if theirs else "exact", **fields}
     return Claim(budget=Budget(epsilon, delta), unit=PrivacyUnit("person", 3), plan=plan, **given)
 
 
