@@ -151,10 +151,12 @@ def declared_delta0(plan: FixedPlan | AdaptivePlan, budget: Budget) -> Decimal:
 
     0 for plans without such looks.
     """
-    sampled = isinstance(plan, FixedPlan) and any(isinstance(event, SubsampledGaussian) for event in plan.events)
-    if not sampled:
+    events = plan.events if isinstance(plan, FixedPlan) else ()
+    steps = sum(event.steps for event in events if isinstance(event, SubsampledGaussian))
+    if not steps:
         return Decimal(0)
-    return min(max(budget.delta / 100, Decimal("1e-11")), budget.delta / 2)
+    # At least twice what a distribution of so many steps cannot tell from nothing (`accountants.pld`).
+    return min(max(budget.delta / 100, Decimal("1e-11"), Decimal(2 * steps) * Decimal(2) ** -50), budget.delta / 2)
 
 
 def _high(parts: tuple[FixedPlan | AdaptivePlan | Event, ...], delta: Decimal) -> float:

@@ -67,6 +67,8 @@ def bounds_of(looks: list[Look], delta: float) -> tuple[float, float]:
     if corner >= step:
         step = corner / math.floor(corner / step)
     error = max(1e-13, count * 2.0**-53) + 2 * _OUTSIDE
+    if np.finfo(np.longdouble).eps > 2.0**-60:  # where long doubles are doubles, rounding was twice the usual bound
+        error *= 8
     found = None
     while found is None:
         found = _bounds_on(looks, step, delta, error)

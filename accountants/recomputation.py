@@ -87,7 +87,7 @@ def recompute(statement: object) -> Recomputed:
         raise
     except AccountingError as error:
         reason = str(error)[:300]
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError):
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError):
         reason = "a field has a value it cannot have"
     raise CertificateError(f"the certificate is malformed: {reason}")
 

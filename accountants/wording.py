@@ -306,7 +306,8 @@ def rests_on(idealised: Sequence[str]) -> str:
         return "every release charged so far was made with this software's exact noise"
     return (
         f"what {', '.join(idealised)} did is charged as it claims: its noise is not this software's exact one, and "
-        "what each claim assumes stands in the ledger"
+        "what each claim assumes stands in the ledger. Where a claim is about exchanging a unit in a table of known "
+        "size, so is the statement over all releases"
     )
 
 
