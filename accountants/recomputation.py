@@ -1,7 +1,7 @@
 """Reading a certificate nobody vouches for: is it well-formed, and do its own looks imply no more than it declares?
 
 The second accountant does the sum, from the plan inside. Whatever is wrong is a `CertificateError` of one
-sentence; nothing a hostile certificate says can cost more than moments or raise anything else.
+sentence. Counts and noise are bounded before anything is expanded; many different looks still cost seconds each.
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ What the charge rests on is listed in `ASSUMED`, and explained in docs/bridges.m
 
 from __future__ import annotations
 
+import inspect
 import sys
 from decimal import ROUND_FLOOR, Context, Decimal
 from importlib.metadata import version
 from threading import RLock
-from types import CodeType, FrameType
+from types import FrameType
 from typing import NoReturn, Self, final
 
 from scipy.special import log_ndtr
@@ -37,6 +38,8 @@ if tuple(int(part) for part in version("scikit-learn").split(".")[:2]) >= (1, 8)
         f"diffprivlib 0.6 does not work with scikit-learn 1.8 and newer, this is {version('scikit-learn')}: "
         "pip install 'dpsynth[diffprivlib]'"
     )
+
+_SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 ASSUMED = (
     "histograms and counts are for a row added or removed, everything else for a row exchanged",
@@ -98,7 +101,7 @@ class LedgerBudgetAccountant(BudgetAccountant):  # type: ignore[misc]
         self._purpose = purpose
         self._recipient = recipient
         self._charged: list[tuple[float, float]] = []
-        self._open: dict[int, tuple[CodeType, float, float]] = {}
+        self._open: dict[int, tuple[FrameType, float, float]] = {}
         self._mutex = RLock()
         super().__init__(epsilon, delta)
 
@@ -125,7 +128,8 @@ class LedgerBudgetAccountant(BudgetAccountant):  # type: ignore[misc]
         with self._mutex:
             self._charge(epsilon, delta)
             caller = sys._getframe(1)
-            self._open[id(caller)] = (caller.f_code, epsilon, delta)
+            self._forget_ended(caller)
+            self._open[id(caller)] = (caller, epsilon, delta)
         return True
 
     def spend(self, epsilon: float, delta: float) -> Self:
@@ -139,9 +143,22 @@ class LedgerBudgetAccountant(BudgetAccountant):  # type: ignore[misc]
         """
         with self._mutex:
             caller: FrameType = sys._getframe(1)
-            if self._open.pop(id(caller), None) != (caller.f_code, epsilon, delta):
+            self._forget_ended(caller)
+            checked = self._open.pop(id(caller), None)
+            if checked is None or checked[0] is not caller or checked[1:] != (epsilon, delta):
                 self._charge(epsilon, delta)
         return self
+
+    def _forget_ended(self, caller: FrameType) -> None:
+        """Drop checks of calls that have ended. A kept frame's address is not used again: no later call has its id."""
+        for key, (frame, *_) in list(self._open.items()):
+            if frame is caller or frame.f_code.co_flags & _SUSPENDABLE:
+                continue
+            try:
+                frame.clear()  # refused while it runs
+            except RuntimeError:
+                continue
+            del self._open[key]
 
     def remaining(self, k: int = 1) -> Spend:
         """(epsilon, 0): what each of `k` further calls may spend, by the ledger and by this accountant's own ceiling.

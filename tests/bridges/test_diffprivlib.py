@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+import accountants
 from accountants import Budget, Claimed, EventError, GateRefused, LedgerBusy, Policy, PrivacyUnit, Status
 from accountants.events import ADD_OR_REMOVE, REPLACE
 from dpsynth.errors import DpsynthError
@@ -301,3 +302,20 @@ def test_it_says_what_it_is(open_account):
     spends.check(0.5, 0)
     assert repr(spends) == "LedgerBudgetAccountant('cohort', epsilon=1.0, spent_budget=[(0.5, 0)])"
     assert repr(LedgerBudgetAccountant(open_account())) == "LedgerBudgetAccountant('cohort')"
+
+
+def test_a_call_that_raised_pays_for_no_later_one():
+    """Frames of ended calls have their addresses used again; their checks must not be."""
+    spends = LedgerBudgetAccountant(accountants.Ledger().open("own", Budget(9, "1e-7"), filter="sum"))
+
+    def mine(fails):
+        if fails:
+            spends.check(0.5, 0)
+            raise ValueError
+        spends.spend(0.5, 0)
+
+    for _ in range(5):
+        with pytest.raises(ValueError):
+            mine(True)
+        mine(False)
+    assert len(spends.spent_budget) == 10
