@@ -17,11 +17,11 @@ from accountants import wording
 from accountants.allowance import NUMERICAL_DISTANCE, numerical_slack
 from accountants.budget import Budget
 from accountants.claim import Claim
-from accountants.composition import mu_squared_of
 from accountants.crosscheck import Interval, epsilon_interval
 from accountants.deployment import Deployment
+from accountants.domination import charge_of
 from accountants.dsse import Envelope, Signer
-from accountants.events import Event, PrivateSelection
+from accountants.events import ADD_OR_REMOVE, Event, PrivateSelection
 from accountants.exact import DOWN
 from accountants.lifetime import Charge, Lifetime
 from accountants.plan import AdaptivePlan, FixedPlan, plan_from_json
@@ -122,6 +122,7 @@ def predicate(
     charged: Mapping[str, Sequence[Mapping[str, Any]]],
     lifetime: Lifetime,
     spent: Charge,
+    relation: str = ADD_OR_REMOVE,
     idealised: Sequence[str] = (),
     draw: Draw,
     issue: Issue,
@@ -137,6 +138,7 @@ def predicate(
         claim: what was reserved.
         charged: the looks that ran, as the ledger's commit recorded them: ``{"plan": [...], "frame": [...]}``.
         lifetime: the account's filter.
+        relation: the neighbours that the account's releases together are about.
         spent: all that is charged to it, this release included.
         idealised: generators of its releases whose noise is not this software's exact one, this release included.
         draw, issue: see there.
@@ -156,7 +158,7 @@ def predicate(
         "deployment": (deployment or Deployment()).to_json(),
         "product": {"type": "Synthetic data", "input": wording.INPUT, "output": wording.OUTPUT},
         "guarantee": _guarantee(claim, account or account_for(claim)),
-        "lifetime": _lifetime(lifetime, spent, idealised),
+        "lifetime": _lifetime(lifetime, spent, claim.unit, relation, idealised),
         "trust": {
             "model": "Central",
             "trusted": list(wording.TRUSTED),
@@ -255,6 +257,7 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
         charged=looks["charged"],
         lifetime=Lifetime.from_json(body["lifetime"]),
         spent=Charge.from_json(body["lifetime"]["charged"]),
+        relation=body["lifetime"]["relation"],
         idealised=tuple(body["lifetime"]["idealised"]),
         draw=Draw(table["sha256"], body["model"]["sha256"], table["rows"], given),
         issue=Issue(body["issued"], body["release"]["id"], ledger["seq"], ledger["hash"], ledger["anchored"]),
@@ -305,15 +308,19 @@ def _guarantee(claim: Claim, account: Accounting) -> dict[str, Any]:
     }
 
 
-def _lifetime(lifetime: Lifetime, spent: Charge, idealised: Sequence[str]) -> dict[str, Any]:
+def _lifetime(
+    lifetime: Lifetime, spent: Charge, unit: PrivacyUnit, relation: str, idealised: Sequence[str]
+) -> dict[str, Any]:
     return {
         **lifetime.to_json(),
         "charged": spent.to_json(),
+        "relation": relation,
+        "relation_in_words": relation_in_words(unit, relation),
         "idealised": list(idealised),
         "rests_on": wording.rests_on(idealised),
         "replenished": wording.REPLENISHED,
         **_reading(lifetime.budget, lifetime.mu_squared, numerical_slack(lifetime.budget.epsilon), lifetime.delta0),
-        "in_words": lifetime_in_words(lifetime.budget),
+        "in_words": lifetime_in_words(lifetime.budget, relation),
     }
 
 
@@ -350,7 +357,7 @@ def _looks(claim: Claim, charged: Mapping[str, Sequence[Mapping[str, Any]]]) -> 
         "frame": folded(claim.frame),
         "capacity_mu_squared": str(claim.capacity),
         "charged": {part: folded(events) for part, events in ran.items()},
-        "realised_mu_squared": str(mu_squared_of((*ran["plan"], *ran["frame"]))),
+        "realised_mu_squared": str(charge_of((*ran["plan"], *ran["frame"]), Decimal(0), claim.delta0)[0]),
         "realised_in_words": "what the looks that ran add up to; not a guarantee, the capacity is",
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -11,9 +11,9 @@ from accountants.budget import Budget
 from accountants.composition import NumericalProfile, compose
 from accountants.domination import charge_of
 from accountants.errors import BudgetError
-from accountants.events import Claimed, Event, PrivateSelection, event_from_json, event_to_json
+from accountants.events import Claimed, Event, event_from_json, event_to_json, together
 from accountants.exact import real
-from accountants.plan import FixedPlan, Plan, plan_from_json
+from accountants.plan import FixedPlan, Plan, leaves, plan_from_json
 from accountants.profile import Profile
 from accountants.unit import PrivacyUnit
 
@@ -92,7 +92,13 @@ class Claim:
     @property
     def sources(self) -> frozenset[str]:
         """Third parties whose claims are taken at their word, those inside a selection among runs included."""
-        return frozenset(_sources(self.events))
+        return frozenset(each.source for each in leaves(self.events) if isinstance(each, Claimed))
+
+    @property
+    def relation(self) -> str:
+        """The neighbours that the whole is about: ``add_or_remove_one_unit``, or ``blank_one_unit`` where a third
+        party's claim is about exchanging units in a table of known size."""
+        return together(each.relation for each in leaves(self.events))
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON values (decimal strings for exact figures)."""
@@ -137,12 +143,3 @@ class Claim:
             recipient=body["recipient"],
             delta0=Decimal(body["delta0"]) if body["version"] == VERSION else Decimal(0),
         )
-
-
-def _sources(events: Iterable[Event]) -> Iterator[str]:
-    for event in events:
-        match event:
-            case Claimed(source=source):
-                yield source
-            case PrivateSelection(base=base):
-                yield from _sources(base)

@@ -76,7 +76,7 @@ def epsilon_interval(plans: tuple[Plan | Event, ...], delta: float) -> Interval 
     if looks is None:
         return None
     left = (delta - fails) / (1 - fails) if fails < 1 else 0.0
-    spare = 4e-16 * delta if fails else 0.0
+    spare = 1e-15 * delta + 1e-13 * fails if fails else 0.0
     if left - spare <= 0:
         return Interval(math.inf, math.inf)
     low, high = math.sqrt(squared * (1 - _RELATIVE)), math.sqrt(squared * (1 + _RELATIVE))
@@ -86,7 +86,7 @@ def epsilon_interval(plans: tuple[Plan | Event, ...], delta: float) -> Interval 
         return Interval(_epsilon(low, left + spare, optimist=True), _epsilon(high, left - spare, optimist=False))
     if squared:
         looks.append(_symmetric(_gaussian_profile(math.sqrt(squared)), high, 1, 0.0))
-    return Interval(*bounds_of(looks, left - spare), excess=0.02)
+    return Interval(*bounds_of(looks, left, spare), excess=0.02)
 
 
 def _taken_apart(plans: tuple[Plan | Event, ...]) -> tuple[float, float, list[Look] | None]:
@@ -119,7 +119,7 @@ def _taken_apart(plans: tuple[Plan | Event, ...]) -> tuple[float, float, list[Lo
                 looks.append(_sampled(1 / z, q, steps * count))
             case Claimed(epsilon=claimed, delta=delta, at_most=k):
                 own = float(claimed)
-                growth = math.expm1(k * own) / math.expm1(own) if k > 1 else 1.0
+                growth = math.expm1(k * own) / math.expm1(own) if k > 1 and own else float(k)
                 fails.append(count * float(delta) * growth)
                 looks.append(_response(max(k * own, 1e-12), count))
             case PostProcessing():

@@ -57,8 +57,14 @@ class _Masses:
     infinite: float
 
 
-def bounds_of(looks: list[Look], delta: float) -> tuple[float, float]:
-    """(low, high) between which the epsilon of the composition lies at `delta`; infinity where there is none."""
+def bounds_of(looks: list[Look], delta: float, spare: float = 0.0) -> tuple[float, float]:
+    """(low, high) between which the epsilon of the composition lies at `delta`; infinity where there is none.
+
+    Args:
+        looks: at least one.
+        delta: at which.
+        spare: how far `delta` itself may be off.
+    """
     count = sum(look.count for look in looks)
     spread = math.sqrt(sum(look.count * look.spread**2 for look in looks) / count)
     step = max(spread / (32 if count > 1000 else 256 if count > 64 else 2048), 1e-9)
@@ -69,6 +75,7 @@ def bounds_of(looks: list[Look], delta: float) -> tuple[float, float]:
     error = max(1e-13, count * 2.0**-53) + 2 * _OUTSIDE
     if np.finfo(np.longdouble).eps > 2.0**-60:  # where long doubles are doubles, rounding was twice the usual bound
         error *= 8
+    error += spare
     found = None
     while found is None:
         found = _bounds_on(looks, step, delta, error)

@@ -20,10 +20,10 @@ from accountants.claim import Claim
 from accountants.composition import NumericalProfile
 from accountants.crosscheck import Interval, epsilon_interval
 from accountants.errors import BudgetError, EventError, GateRefused, PlanError
-from accountants.events import Event
+from accountants.events import ADD_OR_REMOVE, Event
 from accountants.exact import DOWN, UP, floor_float
 from accountants.lifetime import Charge, Lifetime
-from accountants.plan import Plan
+from accountants.plan import Plan, too_many
 from accountants.policy import DEFAULT_POLICY, NUMERICS, SCHEMA_ORIGINS, Policy
 from accountants.profile import Profile
 
@@ -250,6 +250,14 @@ def _malformed(claim: Claim) -> str | None:
         return (
             f"a third party's claim rests on its own arithmetic: numerics must be 'idealised', got {claim.numerics!r}."
         )
+    if claim.schema_digest is not None and claim.relation != ADD_OR_REMOVE:
+        return (
+            "a release with a schema promises something about adding or removing a unit, and a look in it is about "
+            "exchanging one; such looks are reserved as a release of their own, without a schema."
+        )
+    excess = too_many(claim.events)
+    if excess:
+        return f"{excess}; plan fewer."
     for name, label in (("generator", claim.generator), ("purpose", claim.purpose), ("recipient", claim.recipient)):
         if label is not None and not _LABEL.fullmatch(label):
             return f"{name} must be 1 to 100 printable characters, got {label!r}."

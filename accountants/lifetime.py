@@ -18,6 +18,7 @@ from accountants.profile import Profile
 Filter = Literal["gdp", "sum"]
 FILTERS: tuple[Filter, ...] = ("gdp", "sum")
 _DIGITS = 6
+_LAST_BITS = Decimal("1e-9")
 
 
 @final
@@ -128,6 +129,15 @@ class Lifetime:
                 f"up), got {delta0!r} for {filter!r}"
             )
         return cls(budget, "sum", None) if filter == "sum" else cls(budget, "gdp", _cap(budget, aside), aside)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the cap on record is one that the budget allows, but for the last bits of another platform."""
+        try:
+            allowed = Lifetime.of(self.budget, self.filter, self.delta0).mu_squared or Decimal(0)
+        except (BudgetError, PlanError):
+            return False
+        return (self.mu_squared or Decimal(0)) <= UP.multiply(allowed, 1 + _LAST_BITS)
 
     def widened(self, budget: Budget | None = None, delta0: float | str | Decimal | None = None) -> Lifetime:
         """The filter after an amendment: what may be spent only ever grows, in each figure.

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar, final
 
 from accountants.composition import delta0_of, mu_squared_of
 from accountants.errors import PlanError
-from accountants.events import FILTER_KINDS, Event, event_from_json, event_to_json
+from accountants.events import (
+    FILTER_KINDS,
+    Event,
+    Gaussian,
+    PrivateSelection,
+    Thresholding,
+    event_from_json,
+    event_to_json,
+)
 from accountants.exact import UP, positive_float
 
+MOST_LOOKS, MOST_KINDS = 10**6, 64
+"""Most looks of a release, and most different ones that have no closed form: more could be checked by nobody."""
 TOLERANCE = Decimal("1e-12")
 """A filter's capacity is mu^2 (1 + 1e-12), charged as such: a share-out in floats never trips over its last bit."""
 
@@ -92,6 +103,28 @@ class AdaptivePlan:
 
 
 Plan = FixedPlan | AdaptivePlan
+
+
+def too_many(events: Iterable[Event]) -> str | None:
+    """Why nobody could check so many looks in a minute, or None: a release, and a certificate, may have no more.
+
+    Looks of one run of a selection count as well, and every step of DP-SGD.
+    """
+    counted = Counter(leaves(events))
+    total = sum(count * getattr(event, "steps", 1) for event, count in counted.items())
+    kinds = sum(event.kind not in (Gaussian.kind, Thresholding.kind) for event in counted)
+    if total > MOST_LOOKS:
+        return f"{total} looks, the steps of DP-SGD among them, are more than {MOST_LOOKS}"
+    return f"{kinds} different looks beside Gaussian noise are more than {MOST_KINDS}" if kinds > MOST_KINDS else None
+
+
+def leaves(events: Iterable[Event]) -> Iterator[Event]:
+    """The events, those of one run in place of a selection among runs."""
+    for event in events:
+        if isinstance(event, PrivateSelection):
+            yield from leaves(event.base)
+        else:
+            yield event
 
 
 def plan_from_json(body: dict[str, Any]) -> Plan:

@@ -20,7 +20,7 @@ _BISECTIONS = 80
 def _delta_gauss(mp: Any, epsilon: Any, mu: Any) -> Any:
     """``Phi(-eps/mu + mu/2) - e^eps Phi(-eps/mu - mu/2)``: Balle, Wang 2018, Theorem 8."""
     if mu == 0:
-        return mp.mpf(0)
+        return max(mp.mpf(0), -mp.expm1(epsilon))
     upper, lower = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
     return (mp.erfc(-upper / mp.sqrt(2)) - mp.exp(epsilon) * mp.erfc(-lower / mp.sqrt(2))) / 2
 

@@ -1,31 +1,37 @@
 """Reading a certificate nobody vouches for: is it well-formed, and do its own looks imply no more than it declares?
 
-The second accountant does the sum, from the plan inside. Whatever is wrong is a `CertificateError` of one
-sentence. Counts and noise are bounded before anything is expanded; many different looks still cost seconds each.
+The second accountant does the sum, from the plan inside; where it has no formula for one of the looks, it does the
+rest, and the first does the whole. Whatever is wrong is a `CertificateError` of one sentence. Counts, steps and noise
+are bounded before anything is expanded or composed, by what the gate admits.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, NoReturn
 
 from accountants.allowance import numerical_slack
 from accountants.budget import Budget
 from accountants.certificate import PREDICATE_TYPE, STATEMENT_TYPE, VERSION, charged_events
+from accountants.composition import compose, mu_squared_of
 from accountants.crosscheck import Interval, epsilon_interval
-from accountants.errors import AccountingError
-from accountants.events import Event
-from accountants.plan import FixedPlan, Plan, plan_from_json
+from accountants.errors import AccountingError, BudgetError
+from accountants.events import ADD_OR_REMOVE, Event, PrivateSelection, together
+from accountants.exact import DOWN, UP
+from accountants.lifetime import Charge, Lifetime
+from accountants.plan import MOST_LOOKS, AdaptivePlan, FixedPlan, Plan, leaves, plan_from_json, too_many
+from accountants.profile import Profile
 from accountants.unit import PrivacyUnit
 
-MOST_LOOKS = 10**6
 LEAST_EPSILON, MOST_EPSILON = Decimal("1e-12"), Decimal(1000)
 MOST_MU = 1000.0
 LEAST_DELTA = Decimal("1e-300")
-MARGIN = 1e-9
+MARGIN, _MARGIN = 1e-9, Decimal("1e-9")
 """Relative difference between two platforms' last bits that is no contradiction."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +50,8 @@ class Recomputed:
         budget, lifetime: (epsilon, delta) declared for the release, and for all releases of the dataset.
         unit: the privacy unit.
         interval: epsilon at the declared delta, less the stated slack, by the second accountant; None where it knows no
-            formula for the looks, so that their epsilon is unchecked.
+            formula for one of the looks.
+        epsilon: that epsilon as an upper bound: the interval's, or where there is none the first accountant's.
         subjects: sha256 (hex) of each file signed, by name.
         model_digest, rows: of the table.
         numerics: ``exact`` or ``idealised``.
@@ -57,6 +64,7 @@ class Recomputed:
     lifetime: Budget
     unit: PrivacyUnit
     interval: Interval | None
+    epsilon: float
     subjects: Mapping[str, str]
     model_digest: str
     rows: int
@@ -115,16 +123,26 @@ def _recompute(statement: object) -> Recomputed:
         _fail("its numerics class promises no privacy")
     plan = _plan(_dict(looks, "plan"))
     frame = _events(looks.get("frame"))
-    interval = _interval((plan, *frame), budget, "its delta")
-    stated = float(Decimal(_text(_dict(guarantee, "accounting"), "epsilon")))
+    events = (*(plan.events if isinstance(plan, FixedPlan) else ()), *frame)
+    _check_looks(events)
+    accounting = _dict(guarantee, "accounting")
+    stated = float(Decimal(_text(accounting, "epsilon")))
+    known = tuple(each for each in events if not isinstance(each, PrivateSelection))
+    parts: tuple[Plan | Event, ...] = known if isinstance(plan, FixedPlan) else (plan, *known)
+    least = _interval(parts, budget, "its delta")
+    assert least is not None  # it knows a formula for all but selections
+    interval = least if len(known) == len(events) else None
     if interval is not None:
         _check_epsilon(interval, stated, budget)
-        _check_charged(looks, plan, frame, budget)
-        alone = _interval((plan, *frame), whole, "its lifetime delta")
-        if alone is not None and alone.low > float(whole.epsilon) * (1 + MARGIN):
-            raise CertificateError(f"the release alone exceeds the dataset's lifetime budget of {whole}")
-    elif not 0 <= stated <= float(budget.epsilon):
-        raise CertificateError(f"the certificate states epsilon {stated:.6g}, more than it declares")
+        epsilon = interval.high
+    else:
+        epsilon = _first(events, plan, budget)
+        _check_epsilon(Interval(least.low, epsilon), stated, budget)
+    _check_charged(looks, plan, frame)
+    alone = _interval(parts, whole, "its lifetime delta")
+    if alone is not None and alone.low > float(whole.epsilon) * (1 + MARGIN):
+        raise CertificateError(f"the release alone exceeds the dataset's lifetime budget of {whole}")
+    _check_lifetime(lifetime, accounting, budget, least.low)
     table = _dict(body, "table")
     rows = table.get("rows")
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
@@ -137,6 +155,7 @@ def _recompute(statement: object) -> Recomputed:
         lifetime=whole,
         unit=unit,
         interval=interval,
+        epsilon=epsilon,
         subjects=_subjects(entries),
         model_digest=_digest(_dict(body, "model")),
         rows=rows,
@@ -156,19 +175,58 @@ def _check_epsilon(interval: Interval, stated: float, budget: Budget) -> None:
         )
 
 
-def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...], budget: Budget) -> None:
+def _check_looks(events: tuple[Event, ...]) -> None:
+    excess = too_many(events)
+    if excess:
+        _fail(excess)
+    if together(event.relation for event in leaves(events)) != ADD_OR_REMOVE:
+        raise CertificateError("the certificate is about adding or removing a unit, and one of its looks is not")
+
+
+def _first(events: tuple[Event, ...], plan: Plan, budget: Budget) -> float:
+    """Epsilon by the first accountant, for what the second cannot do."""
+    delta = DOWN.subtract(budget.delta, numerical_slack(budget.epsilon))
+    return compose(events, plan.capacity if isinstance(plan, AdaptivePlan) else Decimal(0)).epsilon(delta)
+
+
+def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...]) -> None:
+    """What ran is part of what was planned: the first looks of a fixed plan, what a filter of that capacity admits."""
     charged = _dict(looks, "charged")
-    for part, ran, allowed in (
-        ("plan", _events(charged.get("plan")), (plan,)),
-        ("frame", _events(charged.get("frame")), frame),
-    ):
-        if not ran:
-            continue
-        delta = float(budget.delta) / 2
-        did, could = (epsilon_interval(parts, delta) for parts in (ran, allowed))
-        above = not allowed or did is None or could is None or did.low > could.high * (1 + MARGIN)
-        if above or (part == "plan" and isinstance(plan, FixedPlan) and ran != plan.events[: len(ran)]):
+    ran = {part: _events(charged.get(part)) for part in ("plan", "frame")}
+    if isinstance(plan, FixedPlan):
+        within = ran["plan"] == plan.events[: len(ran["plan"])]
+    else:
+        within = all(event.kind in plan.kinds for event in ran["plan"])
+        within = within and mu_squared_of(ran["plan"]) <= UP.multiply(plan.capacity, 1 + _MARGIN)
+    for part, fits in (("plan", within), ("frame", not Counter(ran["frame"]) - Counter(frame))):
+        if not fits:
             raise CertificateError(f"the looks that ran ({part}) are not among those that were planned and charged")
+
+
+def _check_lifetime(body: Mapping[str, Any], accounting: Mapping[str, Any], budget: Budget, low: float) -> None:
+    """The cap follows from the budget, and what is charged lies between this release's charge and the cap.
+
+    Args:
+        body, accounting: the certificate's ``lifetime``, and ``guarantee.accounting``.
+        budget, low: of the release, and the least its epsilon can be.
+    """
+    lifetime, charged = Lifetime.from_json(body), Charge.from_json(_dict(body, "charged"))
+    if not lifetime.sound:
+        raise CertificateError(
+            f"the certificate states a cap that its lifetime budget of {lifetime.budget} cannot have"
+        )
+    mu_squared, delta0 = (Decimal(_text(accounting, name)) for name in ("mu_squared", "delta0"))
+    if not lifetime.admits(Charge(), charged):
+        raise CertificateError("the certificate states that more is charged than the lifetime budget of its dataset")
+    own = Charge(mu_squared, delta0, budget.epsilon, budget.delta)
+    try:
+        covered = Profile(mu_squared, delta0).epsilon(DOWN.subtract(budget.delta, numerical_slack(budget.epsilon)))
+    except BudgetError:  # delta0 alone is more than delta: at this delta the charge says nothing
+        covered = math.inf
+    if covered < low * (1 - MARGIN):
+        raise CertificateError("the looks in the certificate cost more than it states that its dataset was charged")
+    if any(getattr(own, each.name) > getattr(charged, each.name) * (1 + _MARGIN) for each in fields(Charge)):
+        raise CertificateError("the certificate states that less is charged to its dataset than this release alone")
 
 
 def _interval(parts: tuple[Plan | Event, ...], budget: Budget, name: str) -> Interval | None:
@@ -210,6 +268,9 @@ def _check_entries(entries: object) -> None:
     for entry in entries:
         if not isinstance(entry, dict) or any(isinstance(v, str) and len(v) > 100 for v in entry.values()):
             _fail("a look in it is not an event")
+        base = entry.get("base")
+        if base is not None:
+            _check_entries(base)
         noise = entry.get("noise_multiplier")
         if noise is not None and not float(noise) >= 1 / MOST_MU:
             _fail("a look in it has too little noise to protect anything")

@@ -10,12 +10,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Context, Decimal
 
 from accountants.budget import Budget
+from accountants.events import ADD_OR_REMOVE, BLANK
 from accountants.exact import DOWN
 from accountants.reading import read
 from accountants.unit import PrivacyUnit
 
 _THOUSANDS = ("", "thousand", "million", "billion", "trillion")
-_RELATIONS = {"add_or_remove_one_unit": "two tables are neighbours if one is the other and one unit more"}
+_RELATIONS = {
+    ADD_OR_REMOVE: "two tables are neighbours if one is the other and one unit more",
+    BLANK: (
+        "two tables of as many rows are neighbours if one is the other with one unit's rows blank: what takes the "
+        "number of rows for public reads a blank row as some row fixed beforehand, all else leaves it out"
+    ),
+}
 
 
 def unit_in_words(unit: PrivacyUnit) -> str:
@@ -27,10 +34,10 @@ def _rows_of(unit: PrivacyUnit) -> str:
     return f"all rows that share one value of '{unit.column}', at most {unit.at_most} of them used"
 
 
-def relation_in_words(unit: PrivacyUnit) -> str:
+def relation_in_words(unit: PrivacyUnit, relation: str = ADD_OR_REMOVE) -> str:
     """Which two tables an observer of the release can hardly tell apart."""
     whose = "any single row" if unit.column is None else _rows_of(unit)
-    return f"{_RELATIONS['add_or_remove_one_unit']}; a unit is {whose}"
+    return f"{_RELATIONS[relation]}; a unit is {whose}"
 
 
 def chance_in_words(chance: Decimal) -> str:
@@ -61,10 +68,11 @@ def guarantee_in_words(budget: Budget, unit: PrivacyUnit) -> str:
     )
 
 
-def lifetime_in_words(budget: Budget) -> str:
+def lifetime_in_words(budget: Budget, relation: str) -> str:
     """The cap over all releases of the dataset, in sentences."""
+    whom = "" if relation == ADD_OR_REMOVE else "for a unit's rows being blank in a table of publicly known size; "
     return (
-        f"All releases ever made from this dataset's account together stay within {budget}; "
+        f"All releases ever made from this dataset's account together stay within {budget}; {whom}"
         "they are not independent of each other, and whoever collects several has the benefit of all of them. "
         "Only its keeper can widen that cap, and the ledger then shows it: this is the cap on the day of issue."
     )
@@ -306,8 +314,7 @@ def rests_on(idealised: Sequence[str]) -> str:
         return "every release charged so far was made with this software's exact noise"
     return (
         f"what {', '.join(idealised)} did is charged as it claims: its noise is not this software's exact one, and "
-        "what each claim assumes stands in the ledger. Where a claim is about exchanging a unit in a table of known "
-        "size, so is the statement over all releases"
+        "what each claim assumes stands in the ledger"
     )
 
 

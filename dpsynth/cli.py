@@ -210,15 +210,17 @@ def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str |
     from accountants.explanation import explain, explain_lifetime, lifetime_profile
     from accountants.plot import plot as draw
     from dpsynth.planned import ReleasePlan
+    from dpsynth.standing import known_size
 
     claim = ReleasePlan.load(plan_file).claim
-    lifetime = _read(ctx).account(dataset).state.lifetime if dataset else None
+    state = _read(ctx).account(dataset).state if dataset else None
+    lifetime = None if state is None else state.lifetime
     click.echo(f"This release ({claim.generator})")
     for line in explain(claim.profile, claim.budget):
         click.echo(f"  {line}")
-    if lifetime is not None:
-        click.echo(f"All releases of {dataset} together, ever (filter {lifetime.filter})")
-        for line in explain_lifetime(lifetime):
+    if state is not None:
+        click.echo(f"All releases of {dataset} together, ever (filter {state.filter}).{known_size(state)}")
+        for line in explain_lifetime(state.lifetime):
             click.echo(f"  {line}")
     if plot:
         drawn = draw(claim.profile, plot, None if lifetime is None else lifetime_profile(lifetime))

@@ -10,6 +10,7 @@ from typing import Any, final
 from accountants import Account, Budget, Ledger, Policy, Status
 from accountants.allowance import mu_squared_cap
 from accountants.errors import BudgetError, PlanError
+from accountants.events import ADD_OR_REMOVE
 from accountants.ledger import AccountState, ReleaseState, Row
 from accountants.lifetime import Charge, Lifetime
 from accountants.policy import DEFAULT_POLICY
@@ -109,7 +110,17 @@ def standing(state: AccountState) -> str:
         line += f"{small(state.budget.delta)} are charged (filter sum); epsilon {plain(left[0])} and delta "
         line += f"{small(left[1])} are left"
     limit = f"; {found.limits[-1]}" if found.limits else ""
-    return f"Dataset {state.dataset}: {line}{limit}."
+    return f"Dataset {state.dataset}: {line}{limit}.{known_size(state)}"
+
+
+def known_size(state: AccountState) -> str:
+    """What is less about an account that was charged for claims about exchanging units; empty where none was."""
+    if state.relation == ADD_OR_REMOVE:
+        return ""
+    return (
+        " Some of its releases take the number of rows for public: all of them together hide whether a unit's rows are "
+        "blank, not how many rows there are."
+    )
 
 
 def label_lines(state: AccountState) -> list[str]:
@@ -281,6 +292,7 @@ def _account(account: Account, rows: list[Row]) -> dict[str, Any]:
     return {
         "dataset": state.dataset,
         "filter": state.filter,
+        "relation": state.relation,
         "budget": state.budget.to_json(),
         "delta0": str(state.lifetime.delta0),
         "charged": charged,

@@ -8,7 +8,7 @@ delta_Gauss(g; mu)`` for every g and both directions, which is what filters and 
 plan is tighter (`accountants.composition`).
 """
 
-from accountants.events.base import ADD_OR_REMOVE, REPLACE, Unit
+from accountants.events.base import ADD_OR_REMOVE, BLANK, REPLACE, Unit, together
 from accountants.events.claimed import Claimed, PostProcessing
 from accountants.events.gaussian import Gaussian, SubsampledGaussian, Thresholding
 from accountants.events.pure import MAX_ETA, ExponentialMechanism, Laplace, RandomizedResponse
@@ -17,6 +17,7 @@ from accountants.events.selection import PoissonRuns, PrivateSelection, Truncate
 
 __all__ = [
     "ADD_OR_REMOVE",
+    "BLANK",
     "FILTER_KINDS",
     "KINDS",
     "MAX_ETA",
@@ -36,4 +37,5 @@ __all__ = [
     "Unit",
     "event_from_json",
     "event_to_json",
+    "together",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
@@ -10,9 +11,14 @@ from accountants.errors import EventError
 from accountants.exact import DOWN, positive_float, real
 
 ADD_OR_REMOVE = "add_or_remove_one_unit"
-"""Neighbouring tables: one, and the same with one more unit. The relation of everything an account adds up."""
+"""Neighbouring tables: one, and the same with one more unit. The relation of all that the kernel does."""
 REPLACE = "replace_one_unit"
 """Neighbouring tables of equal size, one unit exchanged: it says nothing of the number of rows, then public."""
+BLANK = "blank_one_unit"
+"""Neighbouring tables of equal size, one unit's rows blank in one of them. A look that takes the number of rows for
+public reads a blank row as some row fixed beforehand, every other look leaves it out: looks of both relations above
+keep their guarantee under this one. Zero-out adjacency (Kairouz et al. 2021, "Practical and private (deep) learning
+without sampling or shuffling")."""
 
 
 class Unit(StrEnum):
@@ -34,6 +40,11 @@ class KernelEvent:
 
     unit: ClassVar[Unit] = Unit.UNIT
     relation: ClassVar[str] = ADD_OR_REMOVE
+
+
+def together(relations: Iterable[str]) -> str:
+    """The relation under which looks made for `relations` add up: their own where all are `ADD_OR_REMOVE`."""
+    return ADD_OR_REMOVE if set(relations) <= {ADD_OR_REMOVE} else BLANK
 
 
 def squared(mu: float) -> Decimal:
@@ -81,4 +92,15 @@ def whole(name: str, value: object, least: int, most: int) -> int:
     return value
 
 
-__all__ = ["ADD_OR_REMOVE", "REPLACE", "KernelEvent", "Unit", "probability", "ranged", "squared", "whole"]
+__all__ = [
+    "ADD_OR_REMOVE",
+    "BLANK",
+    "REPLACE",
+    "KernelEvent",
+    "Unit",
+    "probability",
+    "ranged",
+    "squared",
+    "together",
+    "whole",
+]

@@ -85,7 +85,7 @@ def open_anchor(where: str | Path, ledger: Database, *, make: bool = True) -> An
     if "://" not in str(where):
         return FileAnchor(Path(where))
     anchor = TableAnchor(str(where), make=make)
-    if anchor.database.in_memory or anchor.place == ledger.place:
+    if anchor.database.in_memory or anchor.database.identity == ledger.identity:
         raise LedgerError(
             f"the anchor must outlive the ledger's own database, and {anchor.place} does not; "
             "give a file elsewhere or a database on another server"

@@ -65,6 +65,15 @@ class Database(ABC):
     def in_memory(self) -> bool:
         """Whether it ends with this process."""
 
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """The same for every way to address this database, and for no other.
+
+        Raises:
+            LedgerError, LedgerBusy: the database fails.
+        """
+
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:
         """One consistent view, taken at the first query.

@@ -392,9 +392,16 @@ def _terms(lifetime: Lifetime, policy: Policy | None) -> dict[str, Any]:
 
 
 def _charges_checked(rows: Iterable[tuple[Row, dict[str, Any]]]) -> Iterator[tuple[Row, dict[str, Any]]]:
-    """Pass rows on, each reservation's charge held against its claim."""
+    """Pass rows on, each cap held against its budget and each reservation's charge against its claim."""
     for row, body in rows:
-        if row.kind == "reserve":
+        if row.kind in ("open", "amend"):
+            try:
+                lifetime = Lifetime.from_json(body["lifetime"])
+            except (AccountingError, ArithmeticError, KeyError, TypeError, ValueError):
+                raise corrupt(row.seq, "its lifetime cannot be read") from None
+            if not lifetime.sound:
+                raise corrupt(row.seq, "its cap is above what its budget allows")
+        elif row.kind == "reserve":
             try:
                 due, charged = Charge.of(Claim.from_json(body["claim"])), Charge.from_json(body["charge"])
             except (AccountingError, ArithmeticError, KeyError, TypeError, ValueError):

@@ -57,6 +57,8 @@ _GUARDS = {
         ),
     },
 }
+_IDENTITY = """SELECT concat(pg_postmaster_start_time(), ' ', oid) FROM pg_database
+               WHERE datname = current_database()"""
 _SHAPE = """SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute
             WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
 _ENABLED = "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(%s) AND tgenabled IN ('O', 'A')"
@@ -109,6 +111,12 @@ class PostgreSQL(Database):
     def in_memory(self) -> bool:
         """As `Database`."""
         return False
+
+    @property
+    def identity(self) -> str:
+        """As `Database`: when its server started, to the microsecond, and the database's number there."""
+        with self._transaction("BEGIN READ ONLY") as connection:
+            return str(connection.exec_driver_sql(_IDENTITY).scalar_one())
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

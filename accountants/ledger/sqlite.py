@@ -68,6 +68,14 @@ class SQLite(Database):
         """As `Database`."""
         return self.path is None
 
+    @property
+    def identity(self) -> str:
+        """As `Database`: the file's number, whatever links lead to it."""
+        if self.path is None or not self.path.exists():
+            return f"nothing yet at {self.place}"
+        found = self.path.stat()
+        return f"{found.st_dev} {found.st_ino}"
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """As `Database`."""

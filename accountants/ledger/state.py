@@ -10,6 +10,7 @@ from typing import Any, final
 
 from accountants.budget import Budget
 from accountants.claim import Claim
+from accountants.events import together
 from accountants.ledger.frozen_map import FrozenMap
 from accountants.ledger.rows import Row
 from accountants.lifetime import Charge, Filter, Lifetime
@@ -182,6 +183,12 @@ class AccountState:
     def idealised(self) -> tuple[str, ...]:
         """Generators of the releases that cost something and whose noise is not exact: bridges, claims, training."""
         return tuple(sorted({each.generator for each in self.releases.values() if each.costs and not each.exact}))
+
+    @property
+    def relation(self) -> str:
+        """The neighbours that the releases together are about: see `Claim.relation`. What the kernel does is always
+        about adding or removing a unit, and claims of others are never exact."""
+        return together(each.claim.relation for each in self.releases.values() if each.costs and not each.exact)
 
     @property
     def running(self) -> ReleaseState | None:

@@ -232,10 +232,10 @@ def _check_contents(folder: Path, said: Recomputed, statement: Mapping[str, Any]
 
 def _implied(said: Recomputed) -> Finding:
     at = f"at delta {said.budget.delta.normalize():e}; declared is {said.budget.epsilon.normalize():f}"
+    implied = f"the events in the certificate imply epsilon {_up(said.epsilon)} {at}"
     if said.interval is None:
-        unchecked = "what epsilon the events in the certificate imply, this software has no second way to compute"
-        return Finding(True, f"{unchecked}, {at}", note=True)
-    return Finding(True, f"the events in the certificate imply epsilon {_up(said.interval.high)} {at}")
+        return Finding(True, f"{implied}; this software has no second way to compute that", note=True)
+    return Finding(True, implied)
 
 
 def _check_words(folder: Path, statement: Mapping[str, Any]) -> Finding:

@@ -3,6 +3,7 @@
 import base64
 import copy
 import json
+import time
 from decimal import Decimal
 
 import pytest
@@ -15,12 +16,14 @@ from accountants import (
     Allowance,
     Budget,
     Claim,
+    Claimed,
     ExponentialMechanism,
     FixedPlan,
     Gaussian,
     Laplace,
     PrivacyUnit,
     PrivateSelection,
+    SubsampledGaussian,
     Thresholding,
     TruncatedNegativeBinomial,
 )
@@ -44,7 +47,7 @@ from accountants.certificate import (
 )
 from accountants.deployment import ASKS, Deployment
 from accountants.dsse import Envelope, EnvelopeError, pre_authentication_encoding, strict_json
-from accountants.events import KINDS
+from accountants.events import ADD_OR_REMOVE, BLANK, KINDS, REPLACE
 from accountants.keys import SigningKey
 from accountants.lifetime import Charge, Lifetime
 from accountants.policy import NUMERICS
@@ -58,7 +61,17 @@ EVENTS = (Gaussian(40.0), Gaussian(40.0), ExponentialMechanism(0.02), Gaussian(4
 
 
 def certificate(
-    plan=None, *, budget=None, unit=PEOPLE, frame=(), charged=(), given=(), lifetime=None, deployment=None, **claim
+    plan=None,
+    *,
+    budget=None,
+    unit=PEOPLE,
+    frame=(),
+    charged=(),
+    given=(),
+    lifetime=None,
+    deployment=None,
+    relation=ADD_OR_REMOVE,
+    **claim,
 ):
     budget = budget or Budget("1")
     plan = plan or FixedPlan(EVENTS)
@@ -70,6 +83,7 @@ def certificate(
         charged={"plan": folded(charged), "frame": []},
         lifetime=lifetime or Lifetime.of(Budget("3")),
         spent=Charge.of(made),
+        relation=relation,
         draw=Draw("a" * 64, "b" * 64, 100, given),
         issue=Issue("2026-01-31", "f" * 32, 7, "e" * 64, False),
         issuer={"key_id": KEY.public.key_id, "public_key": KEY.public.pem()},
@@ -295,6 +309,83 @@ def test_looks_that_the_second_accountant_does_not_know_are_said_to_be_unchecked
     assert "rests on the first alone" in said["guarantee"]["accounting"]["second_accountant_in_words"]
     assert [entry["kind"] for entry in said["mechanisms"]] == ["laplace", "private_selection"]
     assert "never shown" in said["mechanisms"][1]["assumes"]
+
+
+def test_what_the_second_accountant_cannot_do_is_held_against_the_rest_and_the_first():
+    selection = PrivateSelection([Laplace(90.0)], TruncatedNegativeBinomial(1.0, 0.5), 0)
+    body = certificate(FixedPlan([selection, *EVENTS]))
+    said = recompute(json.loads(json.dumps(body)))
+    assert said.interval is None
+    assert said.epsilon == pytest.approx(float(body["predicate"]["guarantee"]["accounting"]["epsilon"]))
+    louder = copy.deepcopy(body)
+    louder["predicate"]["looks"]["plan"]["events"][1]["noise_multiplier"] = "1.0"
+    with pytest.raises(CertificateError, match="more than the 1 it declares"):
+        recompute(louder)
+    more_runs = copy.deepcopy(body)
+    more_runs["predicate"]["looks"]["plan"]["events"][0]["base"] *= 30
+    with pytest.raises(CertificateError, match=r"more than the 1 it declares|states epsilon"):
+        recompute(more_runs)
+    ran = copy.deepcopy(body)
+    ran["predicate"]["looks"]["charged"]["plan"] = folded(EVENTS)
+    with pytest.raises(CertificateError, match="not among those that were planned"):
+        recompute(ran)
+
+
+def test_a_look_about_exchanging_a_unit_is_in_no_certificate():
+    theirs = Claimed("0.01", 0, "them", relation=REPLACE)
+    with pytest.raises(CertificateError, match="adding or removing a unit, and one of its looks is not"):
+        recompute(certificate(FixedPlan([*EVENTS, theirs]), numerics="idealised"))
+    hidden = PrivateSelection([theirs], TruncatedNegativeBinomial(1.0, 0.5), 0)
+    with pytest.raises(CertificateError, match="adding or removing a unit, and one of its looks is not"):
+        recompute(certificate(frame=(hidden,), numerics="idealised"))
+
+
+def sampled(noise, steps=1):
+    return {"kind": "subsampled_gaussian", "noise_multiplier": f"{noise}", "sample_rate": "1e-6", "steps": steps}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [sampled(50, 10**8)],
+        [{**sampled(50, 10**5), "count": 11}],
+        [sampled(50 + k) for k in range(65)],
+        [
+            {
+                "kind": "private_selection",
+                "base": [sampled(50 + k) for k in range(65)],
+                "runs": {"kind": "poisson", "mean_runs": "2.0"},
+                "delta": "1e-12",
+            }
+        ],
+    ],
+    ids=["steps", "counts of steps", "different looks", "inside a selection"],
+)
+def test_what_would_take_minutes_is_not_composed(entries):
+    body = certificate()
+    body["predicate"]["looks"]["plan"]["events"] = entries
+    before = time.process_time()
+    with pytest.raises(CertificateError, match=r"are more than (64|1000000)"):
+        recompute(body)
+    assert time.process_time() - before < 5
+
+
+def test_the_lifetime_says_which_neighbours_it_is_about():
+    said = certificate()["predicate"]["lifetime"]
+    assert said["relation"] == "add_or_remove_one_unit"
+    assert "one unit more" in said["relation_in_words"]
+    assert "blank" not in said["in_words"]
+    said = certificate(relation=BLANK)["predicate"]["lifetime"]
+    assert said["relation"] == "blank_one_unit"
+    assert "one unit's rows blank" in said["relation_in_words"]
+    assert "for a unit's rows being blank in a table of publicly known size" in said["in_words"]
+
+
+def test_what_dp_sgd_realised_is_counted_as_it_was_charged():
+    steps, delta0 = SubsampledGaussian(4.0, 0.001, 200), Decimal("1e-11")
+    looks = certificate(FixedPlan([steps]), charged=[steps], delta0=delta0)["predicate"]["looks"]
+    assert looks["realised_mu_squared"] == looks["capacity_mu_squared"]
+    assert Decimal(looks["realised_mu_squared"]) < steps.mu_squared / 100
 
 
 def test_failing_outright_is_part_of_the_curve():

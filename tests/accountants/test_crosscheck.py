@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -160,3 +161,19 @@ def test_beyond_what_floats_know_nothing_is_vouched_for(z, q):
     assert interval.low <= first
     assert interval.high >= first * 0.99
     assert interval.confirms(first) is (interval.high < 300)
+
+
+def test_a_claim_of_next_to_nothing_has_an_interval():
+    """Its epsilon is 0 as a float: k rows then fail k times as often, and no division by it is made."""
+    found = epsilon_interval((Claimed("1e-400", "1e-12", "them", per="row", at_most=2),), 1e-9)
+    assert found.confirms(compose([Claimed("1e-400", "1e-12", "them", per="row", at_most=2)]).epsilon(1e-9))
+
+
+@pytest.mark.parametrize("k", [100, 1000])
+def test_growth_of_a_group_near_the_largest_epsilon(k):
+    """delta (e^(k eps) - 1)/(e^eps - 1) in floats is off by a few 1e-14 of itself: the interval allows for it."""
+    event = Claimed(Decimal(99) / k, "1e-52", "them", per="row", at_most=k)
+    delta = float(event.converted[1])
+    for share in (1 + 1e-12, 1.5):
+        found, first = epsilon_interval((event,), delta * share), compose([event]).epsilon(Decimal(delta * share))
+        assert found.low <= first

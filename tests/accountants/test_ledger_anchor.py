@@ -184,6 +184,15 @@ def test_an_anchor_in_the_ledgers_own_database_is_none(url, key, tmp_path, place
         Ledger(url, key, anchor="sqlite://")
 
 
+def test_an_anchor_in_the_ledgers_own_database_under_another_name_is_none(url, key, tmp_path, place):
+    if place.kind == "sqlite":
+        pytest.skip("a file that is a ledger is no anchor, under any name")
+    Ledger(url, key)
+    assert "127.0.0.1" in url
+    with pytest.raises(LedgerError, match="outlive"):
+        Ledger(url, key, anchor=url.replace("127.0.0.1", "localhost"))
+
+
 # Adopting one later ---------------------------------------------------------------------------------------------------
 
 

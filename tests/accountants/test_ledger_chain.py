@@ -159,6 +159,12 @@ def cheaper(kind, body):
     return body
 
 
+def wider(kind, body):
+    if kind == "open":
+        body["lifetime"]["cap"]["mu_squared"] = "9"
+    return body
+
+
 def test_signed_again_with_a_fresh_key(place, url, key, busy):
     rows = busy.ledger.rows()
     resign(place, rows, SigningKey.generate(), lambda kind, body: body)
@@ -197,6 +203,10 @@ def test_a_stolen_key_still_has_to_add_up(place, url, key, busy):
     resign(place, rows, key, cheaper)
     assert Ledger(url, key).account("hie-2026").state.spent_mu_squared < 1e-6
     with pytest.raises(LedgerCorrupt, match=r"row 2 .*below its claim"):
+        Ledger(url, key).verify()
+    resign(place, rows, key, wider)
+    assert Ledger(url, key).account("hie-2026").state.cap_mu_squared == 9
+    with pytest.raises(LedgerCorrupt, match=r"row 1 .*cap is above what its budget allows"):
         Ledger(url, key).verify()
     resign(place, [row for row in rows if row.kind != "open"], key, lambda kind, body: body)
     with pytest.raises(LedgerCorrupt):

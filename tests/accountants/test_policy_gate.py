@@ -22,7 +22,9 @@ from accountants import (
     SubsampledGaussian,
     decide,
 )
+from accountants.events import REPLACE
 from accountants.wording import rests_on
+from dpsynth.standing import standing
 
 ACCOUNT = Budget(1, "1e-8")
 
@@ -44,6 +46,7 @@ def refused(decision, rule):
 
 
 THEIRS = Claimed("0.1", "1e-10", "diffprivlib")
+EXCHANGED = Claimed("0.1", "1e-10", "diffprivlib", relation=REPLACE)
 STEPS = SubsampledGaussian(4.0, 0.01, 500)
 SELECTION = PrivateSelection([Gaussian(200.0)], PoissonRuns(3.0), "1e-10")
 
@@ -207,6 +210,42 @@ def test_a_claim_inside_a_selection_has_its_source():
 
 def test_a_third_partys_claim_is_never_exact():
     assert "idealised" in refused(decide(claim(THEIRS, numerics="exact"), opened(filter="sum").state), "claim").reason
+
+
+SAMPLED = [SubsampledGaussian(4.0 + k / 100, 1e-4, 1) for k in range(65)]
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ([SubsampledGaussian(500.0, 1e-4, 10**6), Gaussian(500.0)], "1000001 looks, the steps of DP-SGD among them"),
+        (SAMPLED, "65 different looks beside Gaussian noise are more than 64"),
+        ([PrivateSelection(SAMPLED, PoissonRuns(1.0))], "65 different looks"),
+    ],
+)
+def test_what_no_reader_could_check_in_a_minute_is_not_admitted(events, says):
+    assert says in refused(decide(claim(*events), opened(delta0="1e-9").state), "claim").reason
+
+
+def test_a_release_with_a_schema_is_about_adding_or_removing():
+    for events in ([EXCHANGED], [PrivateSelection([EXCHANGED], PoissonRuns(1.0))]):
+        assert claim(*events).relation == "blank_one_unit"
+        decision = refused(decide(claim(*events, numerics="idealised"), opened(filter="sum").state), "claim")
+        assert "reserved as a release of their own" in decision.way_out + decision.reason
+
+
+def test_an_account_knows_the_neighbours_of_its_releases_together():
+    account = opened(filter="sum")
+    account.reserve(claim(Gaussian(200.0), epsilon="0.2"))
+    account.reserve(claim(THEIRS, epsilon="0.2"))
+    assert account.state.relation == "add_or_remove_one_unit"
+    assert "blank" not in standing(account.state)
+    alone = claim(EXCHANGED, epsilon="0.2", schema_digest=None, schema_origin="none", numerics="idealised")
+    given_back = account.reserve(alone)
+    assert account.state.relation == "blank_one_unit"
+    assert "hide whether a unit's rows are blank" in standing(account.state)
+    given_back.void()
+    assert account.state.relation == "add_or_remove_one_unit"
 
 
 def test_an_account_says_whose_word_it_takes():

@@ -105,6 +105,13 @@ def test_delta0_is_never_forgiven():
         profile.epsilon(1e-9)
 
 
+def test_nothing_asked_still_tells_two_tables_apart_below_zero():
+    """``max(0, 1 - e^g)``: what any mechanism has at negative g, none at all included."""
+    assert Profile(Decimal(0)).delta(-1) == pytest.approx(-math.expm1(-1), rel=1e-15)
+    assert Profile(Decimal(0)).delta(1) == 0
+    assert Profile(Decimal("1e-30")).delta(-1) == pytest.approx(Profile(Decimal(0)).delta(-1), rel=1e-12)
+
+
 @pytest.mark.parametrize(("epsilon", "delta"), [(1.0, 1e-9), (0.01, 1e-12), (10.0, 1e-6)])
 def test_calibration_uses_the_allowance_from_below(epsilon, delta):
     allowance = Allowance(Budget(epsilon, delta), frame=(Gaussian(5000.0),))

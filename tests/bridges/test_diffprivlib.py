@@ -5,12 +5,16 @@ import pickle
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import accountants
+import dpsynth as dp
 from accountants import Budget, Claimed, EventError, GateRefused, LedgerBusy, Policy, PrivacyUnit, Status
 from accountants.events import ADD_OR_REMOVE, REPLACE
 from dpsynth.errors import DpsynthError
+from dpsynth.release.store import ModelStore
+from dpsynth.release.verification import read_predicate, verify
 
 pytest.importorskip("diffprivlib")
 import diffprivlib
@@ -319,3 +323,28 @@ def test_a_call_that_raised_pays_for_no_later_one():
             mine(True)
         mine(False)
     assert len(spends.spent_budget) == 10
+
+
+def test_a_call_that_spends_otherwise_than_it_checked_pays_again():
+    spends = LedgerBudgetAccountant(accountants.Ledger().open("own", Budget(9, "1e-7"), filter="sum"))
+    spends.check(0.5, 0)
+    spends.spend(1.0, 0)
+    assert spends.spent_budget == [(0.5, 0), (1.0, 0)]
+
+
+def test_a_release_beside_it_says_that_the_lifetime_is_about_tables_of_known_size(tmp_path):
+    ledger = accountants.Ledger(f"sqlite:///{tmp_path}/ledger.db", accountants.SigningKey.generate())
+    account = ledger.open("cohort", Budget(3, "1e-8"), filter="sum")
+    schema = dp.Schema.from_domain({"benign": 2, "large": 2})
+    table = pd.DataFrame({"benign": Y, "large": (X[:, 0] > 0.5).astype(int)})
+    model = dp.fit(dp.plan("independent", schema, Budget(1, "1e-9")), table, account, store=ModelStore(None))
+    dp.admit(model.sample(rows=100), account).write(tmp_path / "before")
+    tools.mean(X[:, 0], epsilon=0.5, bounds=BOUNDS, accountant=LedgerBudgetAccountant(account))
+    dp.admit(model.sample(rows=101), account).write(tmp_path / "after")
+    said = {name: read_predicate(tmp_path / name) for name in ("before", "after")}
+    assert said["before"]["lifetime"]["relation"] == "add_or_remove_one_unit"
+    assert said["after"]["lifetime"]["relation"] == "blank_one_unit"
+    assert "one unit more" in said["after"]["guarantee"]["relation_in_words"]
+    report = (tmp_path / "after" / "report.html").read_text()
+    assert "rows being blank in a table of publicly known size" in report
+    assert verify(tmp_path / "after", {}).exit_code == 3

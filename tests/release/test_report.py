@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from accountants import Budget, Claim, ExponentialMechanism, FixedPlan, Gaussian, PrivacyUnit
 from accountants.certificate import Draw
+from accountants.events import ADD_OR_REMOVE
 from accountants.lifetime import Lifetime
 from dpsynth.columns import Boolean, Categorical, Coded, Integer
 from dpsynth.measurement import NoisyCounts, Selected
@@ -32,6 +33,7 @@ def facts(schema, transcript, codes, *, rows=None, total=1000.0, k=1, plan=PLAN,
         claim=claim,
         charged={"plan": plan.to_json()["events"], "frame": []},
         lifetime=Lifetime.of(Budget(3)),
+        relation=ADD_OR_REMOVE,
         draw=Draw("a" * 64, "b" * 64, rows or len(next(iter(codes.values()))), given),
         schema=schema,
         transcript=transcript,

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from decimal import Decimal
 
 import pytest
 import rfc8785
@@ -191,6 +192,12 @@ LIES = [
     (("looks", "frame"), None, "not a list"),
     (("looks", "charged", "plan"), [{"kind": "gaussian", "noise_multiplier": "1"}], "not among those"),
     (("looks", "charged", "frame"), [{"kind": "gaussian", "noise_multiplier": "99"}], "not among those"),
+    (("lifetime", "cap", "mu_squared"), "9", "states a cap that its lifetime budget"),
+    (("lifetime", "cap", "delta0"), "1e-9", "states a cap that its lifetime budget"),
+    (("lifetime", "charged", "mu_squared"), "9", "more is charged than the lifetime budget"),
+    (("lifetime", "charged", "mu_squared"), "1e-9", "less is charged to its dataset than this release"),
+    (("lifetime", "charged", "mu_squared"), "-1", "never negative"),
+    (("guarantee", "accounting", "mu_squared"), "1e-9", "cost more than it states"),
     (("table", "rows"), 0, "number of rows"),
     (("table", "rows"), True, "number of rows"),
     (("table", "rows"), 501, "has 500 rows where the certificate says 501"),
@@ -404,7 +411,11 @@ SAID_OTHERWISE = {
     "guarantee.trade_off": lambda p: put(p, ("guarantee", "trade_off", 5, "at_most"), "0.0001"),
     "lifetime.most_the_odds_can_change": lambda p: put(p, ("lifetime", "most_the_odds_can_change"), "2.72"),
     "lifetime.replenished": lambda p: put(p, ("lifetime", "replenished"), "every year"),
-    "guarantee.accounting.mu_squared": lambda p: put(p, ("guarantee", "accounting", "mu_squared"), "0.0001"),
+    "guarantee.accounting.mu_squared": lambda p: put(
+        p,
+        ("guarantee", "accounting", "mu_squared"),
+        str(Decimal(p["guarantee"]["accounting"]["mu_squared"]) * Decimal("0.9999")),
+    ),
     "guarantee.in_words": lambda p: put(p, ("guarantee", "in_words"), "Everybody is safe."),
     "not_protected": lambda p: p["not_protected"].pop(1),
     "protected": lambda p: p["protected"].append("everybody"),

@@ -100,6 +100,8 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("lifetime.replenished", "When the budget is replenished"),
             ("guarantee.unit", "Privacy unit"),
             ("guarantee.relation_in_words", "Neighbouring tables"),
+            ("lifetime.relation_in_words", "Neighbouring tables, all releases"),
+            ("lifetime.relation", ""),
             ("guarantee.contribution", "Bound on contributions"),
         ),
     ),

@@ -48,7 +48,7 @@ class Facts:
         dataset: its declared id.
         issued: ISO date.
         claim, charged: what was reserved, and the looks that ran as the ledger has them.
-        lifetime: the account's filter.
+        lifetime, relation: the account's filter, and the neighbours that its releases together are about.
         draw: the table's digest, model, rows and given columns.
         schema, transcript: what was asked and answered.
         total: the model's noisy estimate of the number of rows.
@@ -61,6 +61,7 @@ class Facts:
     claim: Claim
     charged: Mapping[str, Sequence[Mapping[str, Any]]]
     lifetime: Lifetime
+    relation: str
     draw: Draw
     schema: Schema
     transcript: Transcript
@@ -84,7 +85,7 @@ def page(facts: Facts) -> str:
         name=facts.schema.name,
         labels={column.name: column.label for column in facts.schema.columns},
         guarantee=guarantee_in_words(claim.budget, claim.unit),
-        whole=lifetime_in_words(facts.lifetime.budget),
+        whole=lifetime_in_words(facts.lifetime.budget, facts.relation),
         reading=_figures(_reading(claim)),
         cap=_figures(read(facts.lifetime.budget, facts.lifetime.mu_squared, delta0=facts.lifetime.delta0)),
         describes=describes(claim.unit),
