@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 OUT    ?= dpsynth-demo
 
-.PHONY: help demo test check docs bench mutants evidence clean
+.PHONY: help demo test check docs bench peers mutants evidence clean
 
 help:
 	@echo "make demo      the main job on real data: a release folder, and a refusal (OUT=folder)"
@@ -14,6 +14,7 @@ help:
 	@echo "make mutants   break every guard of the trust kernel and the accounting in turn: a test must fail (ONLY=\"NAME ...\")"
 	@echo "make evidence  what docs and certificates rest on, made anew: an hour (mutants, accountants, faults, throughput)"
 	@echo "make bench     workload error of the generators (needs the benchmark tables, see experiments/README.md)"
+	@echo "make peers     other libraries to compare with, in .peers (experiments/README.md says how)"
 
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -48,7 +49,21 @@ docs: $(VENV)/.docs
 	$(BIN)/pdoc --docformat google -o docs/_build dpsynth accountants '!dpsynth.testing'
 
 bench: $(VENV)/.dev
-	$(BIN)/python experiments/workload_error.py
+	$(BIN)/python experiments/benchmark.py --epsilons 0.1 1 10 --seeds 5
+	$(BIN)/python experiments/benchmark.py --figures
+
+# Other libraries, each in an environment of its own: what they pin excludes ours, and each other's.
+peers: .peers/dpmm/.made .peers/smartnoise/.made
+
+.peers/dpmm/.made:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet dpmm==0.1.9 torch==2.13.0 pyarrow==14.0.2
+	@touch $@
+
+.peers/smartnoise/.made:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet smartnoise-synth==1.0.8 packaging torch==2.13.0 pyarrow
+	@touch $@
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only $(ONLY))
