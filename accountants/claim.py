@@ -11,14 +11,14 @@ from accountants.budget import Budget
 from accountants.composition import NumericalProfile, compose
 from accountants.domination import charge_of
 from accountants.errors import BudgetError
-from accountants.events import Claimed, Event, event_from_json, event_to_json, together
+from accountants.events import BLANK, Claimed, Event, event_from_json, event_to_json, together
 from accountants.exact import real
 from accountants.plan import FixedPlan, Plan, leaves, plan_from_json
 from accountants.profile import Profile
 from accountants.unit import PrivacyUnit
 
-VERSION = 2
-"""Version 1 had no ``delta0``; it reads as 0."""
+VERSION = 3
+"""Version 1 had no ``delta0``; it reads as 0. Before 3 there was no ``size_public``: others' mechanisms read as it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Claim:
         numerics: ``exact`` (samplers within 2^-58 of ideal), ``idealised``, or ``none`` (not private: refused).
         assumptions: what was taken as public, one short phrase each.
         purpose, recipient: labels that policy may cap.
+        size_public: whether the mechanism takes the number of units for public, beyond what its events say.
     """
 
     budget: Budget
@@ -53,6 +54,7 @@ class Claim:
     purpose: str | None = None
     recipient: str | None = None
     delta0: Decimal = Decimal(0)
+    size_public: bool = False
 
     def __post_init__(self) -> None:
         delta0 = real("delta0", self.delta0, BudgetError)
@@ -97,8 +99,8 @@ class Claim:
     @property
     def relation(self) -> str:
         """The neighbours that the whole is about: ``add_or_remove_one_unit``, or ``blank_one_unit`` where a third
-        party's claim is about exchanging units in a table of known size."""
-        return together(each.relation for each in leaves(self.events))
+        party takes the number of units for public."""
+        return BLANK if self.size_public else together(each.relation for each in leaves(self.events))
 
     def to_json(self) -> dict[str, Any]:
         """Canonical JSON values (decimal strings for exact figures)."""
@@ -117,6 +119,7 @@ class Claim:
             "purpose": self.purpose,
             "recipient": self.recipient,
             "delta0": str(self.delta0),
+            "size_public": self.size_public,
         }
 
     @classmethod
@@ -126,8 +129,9 @@ class Claim:
         Raises:
             BudgetError, EventError, PlanError: the text does not describe a claim.
         """
-        if body["version"] not in (1, VERSION):
-            raise BudgetError(f"a claim of version {body['version']!r}; this dpsynth reads 1 and {VERSION}, upgrade it")
+        version = body["version"]
+        if version not in range(1, VERSION + 1):
+            raise BudgetError(f"a claim of version {version!r}; this dpsynth reads 1 to {VERSION}, upgrade it")
         return cls(
             budget=Budget.from_json(body["budget"]),
             unit=PrivacyUnit.from_json(body["unit"]),
@@ -141,5 +145,6 @@ class Claim:
             assumptions=tuple(body["assumptions"]),
             purpose=body["purpose"],
             recipient=body["recipient"],
-            delta0=Decimal(body["delta0"]) if body["version"] == VERSION else Decimal(0),
+            delta0=Decimal(body["delta0"]) if version > 1 else Decimal(0),
+            size_public=bool(body["size_public"]) if version > 2 else body["schema_origin"] == "none",
         )

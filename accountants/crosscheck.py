@@ -77,8 +77,10 @@ def epsilon_interval(plans: tuple[Plan | Event, ...], delta: float) -> Interval 
         return None
     left = (delta - fails) / (1 - fails) if fails < 1 else 0.0
     spare = 1e-15 * delta + 1e-13 * fails if fails else 0.0
-    if left - spare <= 0:
+    if left + spare <= 0:
         return Interval(math.inf, math.inf)
+    if left - spare <= 0:
+        return Interval(0.0, math.inf)
     low, high = math.sqrt(squared * (1 - _RELATIVE)), math.sqrt(squared * (1 + _RELATIVE))
     if not looks:
         if squared == 0:

@@ -26,7 +26,7 @@ _TAIL = 1e-20
 _MOST_EPSILON = 300.0
 """Beyond it a profile in floats is not known to the error allowed for, and nothing is said; nor is it protection."""
 _MOST_CELLS, _WIDEST_WINDOW = 2**20, 2**23
-"""Most cells of one look, and of a composition. The grid is made coarser rather than the memory larger."""
+"""Most cells of all looks together, and of a composition. The grid is made coarser rather than the memory larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ def bounds_of(looks: list[Look], delta: float, spare: float = 0.0) -> tuple[floa
     count = sum(look.count for look in looks)
     spread = math.sqrt(sum(look.count * look.spread**2 for look in looks) / count)
     step = max(spread / (32 if count > 1000 else 256 if count > 64 else 2048), 1e-9)
-    step = max([step, *(_reach(profile) / _MOST_CELLS for look in looks for profile in (look.removed, look.added))])
+    cells = _MOST_CELLS // len(looks)
+    step = max([step, *(_reach(profile) / cells for look in looks for profile in (look.removed, look.added))])
     corner = max((look.corner for look in looks), default=0.0)
     if corner >= step:
         step = corner / math.floor(corner / step)

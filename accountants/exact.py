@@ -19,6 +19,8 @@ WORKING_DIGITS = 60
 
 PAD = Decimal("1e-30")
 
+_LEAST = "1e-100000"
+"""mpmath's exponents have no end, those of decimals have."""
 _MEMO_DIGITS = 2000
 _own = threading.local()
 
@@ -85,12 +87,16 @@ def to_mp(mp: Any, value: Decimal | float) -> Any:
 
 def ceil_decimal(value: Any) -> Decimal:
     """An mpmath value rounded up, beyond any working error."""
+    if 0 < value < value.context.mpf(_LEAST):
+        return Decimal(_LEAST)
     exact = Decimal(value.context.nstr(value, 50, strip_zeros=False))
     return UP.add(exact, UP.multiply(UP.abs(exact), PAD))
 
 
 def floor_decimal(value: Any) -> Decimal:
     """An mpmath value rounded down, beyond any working error."""
+    if 0 < value < value.context.mpf(_LEAST):
+        return Decimal(0)
     exact = Decimal(value.context.nstr(value, 50, strip_zeros=False))
     return DOWN.subtract(exact, UP.multiply(UP.abs(exact), PAD))
 

@@ -9,6 +9,7 @@ from accountants.allowance import numerical_slack
 from accountants.budget import Budget
 from accountants.composition import NumericalProfile
 from accountants.errors import BudgetError
+from accountants.events import ADD_OR_REMOVE
 from accountants.exact import DOWN
 from accountants.lifetime import Lifetime
 from accountants.profile import Profile
@@ -17,7 +18,7 @@ from accountants.reading import FALSE_POSITIVES, read
 DELTAS = tuple(Decimal(text) for text in ("1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10"))
 
 
-def explain(profile: Profile | NumericalProfile, budget: Budget) -> list[str]:
+def explain(profile: Profile | NumericalProfile, budget: Budget, relation: str = ADD_OR_REMOVE) -> list[str]:
     """What `profile`, declared as `budget`, promises. Figures are upper bounds, the samplers' slack included."""
     slack = numerical_slack(budget.epsilon)
     mu = profile.mu
@@ -34,21 +35,21 @@ def explain(profile: Profile | NumericalProfile, budget: Budget) -> list[str]:
         f"epsilon {points}",
         f"delta   {_up(missed)} at epsilon {half.normalize():f}",
         f"mu      {_up(mu)}" if mu is not None else "mu      none: it is not Gaussian for every epsilon",
-        f"odds    that a unit is in the table change by a factor of at most {read(budget).odds}",
-        _attack(min(power, _declared(budget))),
+        _odds(budget, relation),
+        _attack(min(power, _declared(budget)), relation),
     ]
 
 
-def explain_lifetime(lifetime: Lifetime) -> list[str]:
+def explain_lifetime(lifetime: Lifetime, relation: str) -> list[str]:
     """The same for all releases of a dataset together, at their cap."""
     capped = lifetime_profile(lifetime)
     if capped is not None:
-        return explain(capped, lifetime.budget)
+        return explain(capped, lifetime.budget, relation)
     budget = lifetime.budget
     return [
         f"declared: {budget}, epsilons and deltas of the releases add up",
-        f"odds    that a unit is in the table change by a factor of at most {read(budget).odds}",
-        _attack(_declared(budget)),
+        _odds(budget, relation),
+        _attack(_declared(budget), relation),
     ]
 
 
@@ -62,9 +63,15 @@ def _up(figure: float) -> str:
     return f"{float(Context(prec=4, rounding=ROUND_CEILING).create_decimal(figure)):.4g}"
 
 
-def _attack(power: float) -> str:
+def _odds(budget: Budget, relation: str) -> str:
+    event = "a unit is in the table" if relation == ADD_OR_REMOVE else "a unit's rows are not blank"
+    return f"odds    that {event} change by a factor of at most {read(budget).odds}"
+
+
+def _attack(power: float, relation: str) -> str:
     share = math.ceil(power * 10_000) / 100  # rounded up, as every figure
-    return f"attack  at 1 % false positives a test finds at most {share:.2f}% of the units in the table (guessing: 1 %)"
+    whom = "in the table" if relation == ADD_OR_REMOVE else "whose rows are not blank"
+    return f"attack  at 1 % false positives a test finds at most {share:.2f}% of the units {whom} (guessing: 1 %)"
 
 
 def _declared(budget: Budget) -> float:

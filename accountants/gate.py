@@ -101,6 +101,9 @@ def decide(claim: Claim, state: AccountState, policy: Policy = DEFAULT_POLICY) -
     accountants, and its charge fits the lifetime filter beside everything charged before.
     """
     policies = (policy,) if state.policy is None else (policy, state.policy)
+    excess = too_many(claim.events)
+    if excess:
+        return Refused(Rule.CLAIM, f"{excess}: nobody could check them.", "Plan fewer looks.")
     refused = check_claim(claim)
     for each in policies:
         refused = refused or _check_policy(claim, each)
@@ -255,9 +258,6 @@ def _malformed(claim: Claim) -> str | None:
             "a release with a schema promises something about adding or removing a unit, and a look in it is about "
             "exchanging one; such looks are reserved as a release of their own, without a schema."
         )
-    excess = too_many(claim.events)
-    if excess:
-        return f"{excess}; plan fewer."
     for name, label in (("generator", claim.generator), ("purpose", claim.purpose), ("recipient", claim.recipient)):
         if label is not None and not _LABEL.fullmatch(label):
             return f"{name} must be 1 to 100 printable characters, got {label!r}."

@@ -18,7 +18,8 @@ from accountants.profile import Profile
 Filter = Literal["gdp", "sum"]
 FILTERS: tuple[Filter, ...] = ("gdp", "sum")
 _DIGITS = 6
-_LAST_BITS = Decimal("1e-9")
+_LAST_BITS = Decimal("1e-8")
+"""More than one step of the search for a cap both accountants allow."""
 
 
 @final

@@ -108,19 +108,20 @@ Plan = FixedPlan | AdaptivePlan
 def too_many(events: Iterable[Event]) -> str | None:
     """Why nobody could check so many looks in a minute, or None: a release, and a certificate, may have no more.
 
-    Looks of one run of a selection count as well, and every step of DP-SGD.
+    Looks of one run of a selection count as well, each once, and every step of DP-SGD.
     """
-    counted = Counter(leaves(events))
-    total = sum(count * getattr(event, "steps", 1) for event, count in counted.items())
-    kinds = sum(event.kind not in (Gaussian.kind, Thresholding.kind) for event in counted)
+    counted = Counter(events)
+    total = sum(count * getattr(each, "steps", 1) for event, count in counted.items() for each in leaves([event]))
+    different = {*counted, *leaves(counted)}
+    kinds = sum(event.kind not in (Gaussian.kind, Thresholding.kind) for event in different)
     if total > MOST_LOOKS:
         return f"{total} looks, the steps of DP-SGD among them, are more than {MOST_LOOKS}"
     return f"{kinds} different looks beside Gaussian noise are more than {MOST_KINDS}" if kinds > MOST_KINDS else None
 
 
 def leaves(events: Iterable[Event]) -> Iterator[Event]:
-    """The events, those of one run in place of a selection among runs."""
-    for event in events:
+    """The different events, those of one run in place of a selection among runs."""
+    for event in dict.fromkeys(events):
         if isinstance(event, PrivateSelection):
             yield from leaves(event.base)
         else:

@@ -20,12 +20,12 @@ from accountants.budget import Budget
 from accountants.certificate import PREDICATE_TYPE, STATEMENT_TYPE, VERSION, charged_events
 from accountants.composition import compose, mu_squared_of
 from accountants.crosscheck import Interval, epsilon_interval
-from accountants.errors import AccountingError, BudgetError
-from accountants.events import ADD_OR_REMOVE, Event, PrivateSelection, together
+from accountants.domination import charge_of
+from accountants.errors import AccountingError
+from accountants.events import ADD_OR_REMOVE, BLANK, Claimed, Event, PrivateSelection, together
 from accountants.exact import DOWN, UP
 from accountants.lifetime import Charge, Lifetime
-from accountants.plan import MOST_LOOKS, AdaptivePlan, FixedPlan, Plan, leaves, plan_from_json, too_many
-from accountants.profile import Profile
+from accountants.plan import MOST_KINDS, MOST_LOOKS, AdaptivePlan, FixedPlan, Plan, leaves, plan_from_json, too_many
 from accountants.unit import PrivacyUnit
 
 LEAST_EPSILON, MOST_EPSILON = Decimal("1e-12"), Decimal(1000)
@@ -34,6 +34,10 @@ LEAST_DELTA = Decimal("1e-300")
 MARGIN, _MARGIN = 1e-9, Decimal("1e-9")
 """Relative difference between two platforms' last bits that is no contradiction."""
 
+_SEARCH = Decimal("2e-6")
+"""A search for the Gaussian that dominates ends within half of this."""
+_MOST_DIFFERENT = 4096
+_ENDS = ("low", "high")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -124,25 +128,12 @@ def _recompute(statement: object) -> Recomputed:
     plan = _plan(_dict(looks, "plan"))
     frame = _events(looks.get("frame"))
     events = (*(plan.events if isinstance(plan, FixedPlan) else ()), *frame)
-    _check_looks(events)
+    _check_looks(events, numerics)
     accounting = _dict(guarantee, "accounting")
-    stated = float(Decimal(_text(accounting, "epsilon")))
-    known = tuple(each for each in events if not isinstance(each, PrivateSelection))
-    parts: tuple[Plan | Event, ...] = known if isinstance(plan, FixedPlan) else (plan, *known)
-    least = _interval(parts, budget, "its delta")
-    assert least is not None  # it knows a formula for all but selections
-    interval = least if len(known) == len(events) else None
-    if interval is not None:
-        _check_epsilon(interval, stated, budget)
-        epsilon = interval.high
-    else:
-        epsilon = _first(events, plan, budget)
-        _check_epsilon(Interval(least.low, epsilon), stated, budget)
-    _check_charged(looks, plan, frame)
-    alone = _interval(parts, whole, "its lifetime delta")
-    if alone is not None and alone.low > float(whole.epsilon) * (1 + MARGIN):
-        raise CertificateError(f"the release alone exceeds the dataset's lifetime budget of {whole}")
-    _check_lifetime(lifetime, accounting, budget, least.low)
+    interval, epsilon = _check_epsilon(events, plan, accounting, budget)
+    charge = _check_charge(events, plan, looks, accounting)
+    _check_charged(looks, plan, frame, Decimal(_text(accounting, "delta0_set_aside")))
+    _check_lifetime(lifetime, charge + Charge(epsilon=budget.epsilon, delta=budget.delta))
     table = _dict(body, "table")
     rows = table.get("rows")
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
@@ -163,33 +154,70 @@ def _recompute(statement: object) -> Recomputed:
     )
 
 
-def _check_epsilon(interval: Interval, stated: float, budget: Budget) -> None:
-    if interval.high > float(budget.epsilon) * (1 + MARGIN):
-        raise CertificateError(
-            f"the looks in the certificate imply epsilon {interval.high:.6g} at delta {budget.delta.normalize():e}, "
-            f"more than the {budget.epsilon.normalize():f} it declares"
-        )
-    if not interval.low * (1 - MARGIN) <= stated <= interval.high * (1 + MARGIN + interval.excess):
-        raise CertificateError(
-            f"the certificate states epsilon {stated:.6g} for its looks; they imply {interval.high:.6g}"
-        )
-
-
-def _check_looks(events: tuple[Event, ...]) -> None:
+def _check_looks(events: tuple[Event, ...], numerics: str) -> None:
     excess = too_many(events)
     if excess:
         _fail(excess)
-    if together(event.relation for event in leaves(events)) != ADD_OR_REMOVE:
+    each = tuple(leaves(events))
+    if together(event.relation for event in each) != ADD_OR_REMOVE:
         raise CertificateError("the certificate is about adding or removing a unit, and one of its looks is not")
+    if numerics == "exact" and any(isinstance(event, Claimed) for event in each):
+        raise CertificateError("a third party's claim is among the looks of a certificate that calls its noise exact")
 
 
-def _first(events: tuple[Event, ...], plan: Plan, budget: Budget) -> float:
-    """Epsilon by the first accountant, for what the second cannot do."""
+def _check_epsilon(
+    events: tuple[Event, ...], plan: Plan, accounting: Mapping[str, Any], budget: Budget
+) -> tuple[Interval | None, float]:
+    """The second accountant's interval, None where it knows no formula for a look, and epsilon as an upper bound."""
     delta = DOWN.subtract(budget.delta, numerical_slack(budget.epsilon))
-    return compose(events, plan.capacity if isinstance(plan, AdaptivePlan) else Decimal(0)).epsilon(delta)
+    if delta < LEAST_DELTA:
+        _fail("its delta is less than what the samplers' numerics cost")
+    known = tuple(each for each in events if not isinstance(each, PrivateSelection))
+    least = epsilon_interval(known if isinstance(plan, FixedPlan) else (plan, *known), float(delta))
+    assert least is not None  # it knows a formula for all but selections
+    interval = least if len(known) == len(events) else None
+    # What the second cannot do the first does; its figure is then the only one there is.
+    epsilon = compose(events, _capacity(plan)).epsilon(delta) if interval is None else interval.high
+    low, excess = (epsilon, 0.0) if interval is None else (interval.low, interval.excess)
+    if max(epsilon, least.low) > float(budget.epsilon) * (1 + MARGIN):
+        raise CertificateError(
+            f"the looks in the certificate imply epsilon {epsilon:.6g} at delta {budget.delta.normalize():e}, "
+            f"more than the {budget.epsilon.normalize():f} it declares"
+        )
+    stated = float(Decimal(_text(accounting, "epsilon")))
+    if not low * (1 - MARGIN) <= stated <= epsilon * (1 + MARGIN + excess):
+        raise CertificateError(f"the certificate states epsilon {stated:.6g} for its looks; they imply {epsilon:.6g}")
+    second = accounting.get("second_accountant")
+    found = None if interval is None else (interval.low, interval.high)
+    read = None if second is None else tuple(float(_text(_dict(accounting, "second_accountant"), k)) for k in _ENDS)
+    if (found is None) is not (read is None) or not _near(found or (), read or ()):
+        raise CertificateError("the certificate states another interval of the second accountant than its looks have")
+    if not _near((float(delta),), (float(_text(accounting, "delta_used")),)):
+        raise CertificateError("the certificate states that another delta was left for its looks")
+    return interval, epsilon
 
 
-def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...]) -> None:
+def _check_charge(
+    events: tuple[Event, ...], plan: Plan, looks: Mapping[str, Any], accounting: Mapping[str, Any]
+) -> Charge:
+    """What the account was charged dominates the looks, for every epsilon and not at the declared delta alone."""
+    set_aside, stated, delta0, capacity = (
+        Decimal(_text(where, name))
+        for where, name in (
+            (accounting, "delta0_set_aside"),
+            (accounting, "mu_squared"),
+            (accounting, "delta0"),
+            (looks, "capacity_mu_squared"),
+        )
+    )
+    due = charge_of(events, _capacity(plan), set_aside)
+    room = 1 + _SEARCH
+    if due[0] > min(stated, capacity) * room or max(stated, capacity) > due[0] * room or not _agree(due[1], delta0):
+        raise CertificateError("the certificate states another charge than its looks cost")
+    return Charge(stated, delta0)
+
+
+def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...], set_aside: Decimal) -> None:
     """What ran is part of what was planned: the first looks of a fixed plan, what a filter of that capacity admits."""
     charged = _dict(looks, "charged")
     ran = {part: _events(charged.get(part)) for part in ("plan", "frame")}
@@ -201,39 +229,40 @@ def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...
     for part, fits in (("plan", within), ("frame", not Counter(ran["frame"]) - Counter(frame))):
         if not fits:
             raise CertificateError(f"the looks that ran ({part}) are not among those that were planned and charged")
+    realised = charge_of((*ran["plan"], *ran["frame"]), Decimal(0), set_aside)[0]
+    if abs(Decimal(_text(looks, "realised_mu_squared")) - realised) > realised * _SEARCH:
+        raise CertificateError("the certificate states that its looks came to something else than those that ran")
 
 
-def _check_lifetime(body: Mapping[str, Any], accounting: Mapping[str, Any], budget: Budget, low: float) -> None:
-    """The cap follows from the budget, and what is charged lies between this release's charge and the cap.
-
-    Args:
-        body, accounting: the certificate's ``lifetime``, and ``guarantee.accounting``.
-        budget, low: of the release, and the least its epsilon can be.
-    """
+def _check_lifetime(body: Mapping[str, Any], own: Charge) -> None:
+    """The cap follows from the budget, and what is charged lies between this release's own charge and the cap."""
     lifetime, charged = Lifetime.from_json(body), Charge.from_json(_dict(body, "charged"))
+    if body.get("relation") not in (ADD_OR_REMOVE, BLANK):
+        _fail("it does not say which neighbours its lifetime is about")
+    if not lifetime.admits(Charge(), own):
+        raise CertificateError(f"the release alone exceeds the dataset's lifetime budget of {lifetime.budget}")
     if not lifetime.sound:
         raise CertificateError(
             f"the certificate states a cap that its lifetime budget of {lifetime.budget} cannot have"
         )
-    mu_squared, delta0 = (Decimal(_text(accounting, name)) for name in ("mu_squared", "delta0"))
     if not lifetime.admits(Charge(), charged):
         raise CertificateError("the certificate states that more is charged than the lifetime budget of its dataset")
-    own = Charge(mu_squared, delta0, budget.epsilon, budget.delta)
-    try:
-        covered = Profile(mu_squared, delta0).epsilon(DOWN.subtract(budget.delta, numerical_slack(budget.epsilon)))
-    except BudgetError:  # delta0 alone is more than delta: at this delta the charge says nothing
-        covered = math.inf
-    if covered < low * (1 - MARGIN):
-        raise CertificateError("the looks in the certificate cost more than it states that its dataset was charged")
     if any(getattr(own, each.name) > getattr(charged, each.name) * (1 + _MARGIN) for each in fields(Charge)):
         raise CertificateError("the certificate states that less is charged to its dataset than this release alone")
 
 
-def _interval(parts: tuple[Plan | Event, ...], budget: Budget, name: str) -> Interval | None:
-    delta = budget.delta - numerical_slack(budget.epsilon)
-    if delta < LEAST_DELTA:
-        _fail(f"{name} is less than what the samplers' numerics cost")
-    return epsilon_interval(parts, float(delta))
+def _capacity(plan: Plan) -> Decimal:
+    return plan.capacity if isinstance(plan, AdaptivePlan) else Decimal(0)
+
+
+def _near(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
+    return len(ours) == len(theirs) and all(
+        a == b or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-9) for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def _agree(ours: Decimal, theirs: Decimal) -> bool:
+    return abs(ours - theirs) <= ours * _MARGIN
 
 
 def _budget(body: Mapping[str, Any]) -> Budget:
@@ -261,16 +290,17 @@ def _events(entries: object) -> tuple[Event, ...]:
 
 
 def _check_entries(entries: object) -> None:
-    """Before any count is expanded."""
+    """Before any count is expanded or any event made."""
     if not isinstance(entries, list):
         _fail("its looks are not a list")
-    total = 0
+    total, different, selections = 0, set[str](), set[str]()
     for entry in entries:
         if not isinstance(entry, dict) or any(isinstance(v, str) and len(v) > 100 for v in entry.values()):
             _fail("a look in it is not an event")
         base = entry.get("base")
         if base is not None:
             _check_entries(base)
+            selections.add(str(entry))
         noise = entry.get("noise_multiplier")
         if noise is not None and not float(noise) >= 1 / MOST_MU:
             _fail("a look in it has too little noise to protect anything")
@@ -278,8 +308,11 @@ def _check_entries(entries: object) -> None:
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             _fail("a look in it has an impossible count")
         total += count
+        different.add(str({name: value for name, value in entry.items() if name != "count"}))
     if total > MOST_LOOKS:
         _fail(f"it lists more than {MOST_LOOKS} looks")
+    if len(different) > _MOST_DIFFERENT or len(selections) > MOST_KINDS:
+        _fail(f"it lists more than {_MOST_DIFFERENT} different looks, or {MOST_KINDS} selections among runs")
 
 
 def _subjects(entries: list[Any]) -> dict[str, str]:

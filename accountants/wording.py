@@ -70,11 +70,14 @@ def guarantee_in_words(budget: Budget, unit: PrivacyUnit) -> str:
 
 def lifetime_in_words(budget: Budget, relation: str) -> str:
     """The cap over all releases of the dataset, in sentences."""
-    whom = "" if relation == ADD_OR_REMOVE else "for a unit's rows being blank in a table of publicly known size; "
+    whom = "for one unit more or less; "
+    if relation != ADD_OR_REMOVE:
+        whom = "for one unit's rows being blank in a table of publicly known size; "
     return (
         f"All releases ever made from this dataset's account together stay within {budget}; {whom}"
         "they are not independent of each other, and whoever collects several has the benefit of all of them. "
-        "Only its keeper can widen that cap, and the ledger then shows it: this is the cap on the day of issue."
+        "This is the cap on the day of issue, and these are the neighbours it is about: only its keeper can widen the "
+        "cap, or charge to the account what takes the number of rows for public, and the ledger then shows it."
     )
 
 

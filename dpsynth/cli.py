@@ -220,7 +220,7 @@ def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str |
         click.echo(f"  {line}")
     if state is not None:
         click.echo(f"All releases of {dataset} together, ever (filter {state.filter}).{known_size(state)}")
-        for line in explain_lifetime(state.lifetime):
+        for line in explain_lifetime(state.lifetime, state.relation):
             click.echo(f"  {line}")
     if plot:
         drawn = draw(claim.profile, plot, None if lifetime is None else lifetime_profile(lifetime))

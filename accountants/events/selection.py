@@ -130,7 +130,7 @@ class PrivateSelection(KernelEvent):
 
 
 def _is_event(value: object) -> bool:
-    return isinstance(getattr(value, "kind", None), str) and hasattr(value, "mu_squared")
+    return isinstance(getattr(value, "kind", None), str) and hasattr(type(value), "mu_squared")
 
 
 @lru_cache(maxsize=256)

@@ -57,7 +57,7 @@ _GUARDS = {
         ),
     },
 }
-_IDENTITY = """SELECT concat(pg_postmaster_start_time(), ' ', oid) FROM pg_database
+_IDENTITY = """SELECT concat(extract(epoch FROM pg_postmaster_start_time()), ' ', oid) FROM pg_database
                WHERE datname = current_database()"""
 _SHAPE = """SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute
             WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""

@@ -123,6 +123,7 @@ class LedgerAccountant(IAccountant):  # type: ignore[misc]
             schema_digest=None,
             schema_origin="none",
             numerics="idealised",
+            size_public=True,
             assumptions=(*ASSUMED, _EXAMPLE),
             purpose=purpose,
             recipient=recipient,

@@ -220,7 +220,7 @@ SAMPLED = [SubsampledGaussian(4.0 + k / 100, 1e-4, 1) for k in range(65)]
     [
         ([SubsampledGaussian(500.0, 1e-4, 10**6), Gaussian(500.0)], "1000001 looks, the steps of DP-SGD among them"),
         (SAMPLED, "65 different looks beside Gaussian noise are more than 64"),
-        ([PrivateSelection(SAMPLED, PoissonRuns(1.0))], "65 different looks"),
+        ([PrivateSelection(SAMPLED, PoissonRuns(1.0))], "66 different looks"),
     ],
 )
 def test_what_no_reader_could_check_in_a_minute_is_not_admitted(events, says):

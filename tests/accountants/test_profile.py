@@ -109,6 +109,7 @@ def test_nothing_asked_still_tells_two_tables_apart_below_zero():
     """``max(0, 1 - e^g)``: what any mechanism has at negative g, none at all included."""
     assert Profile(Decimal(0)).delta(-1) == pytest.approx(-math.expm1(-1), rel=1e-15)
     assert Profile(Decimal(0)).delta(1) == 0
+    assert 0 < Profile(Decimal("1e-40")).delta(1) < 1e-300  # far below the least exponent of a decimal
     assert Profile(Decimal("1e-30")).delta(-1) == pytest.approx(Profile(Decimal(0)).delta(-1), rel=1e-12)
 
 

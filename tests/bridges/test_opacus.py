@@ -117,6 +117,7 @@ def test_a_training_is_charged_before_it_starts_and_committed_without_a_model(op
     )
     assert set(ASSUMED) < set(claim.assumptions)
     assert account.state.spent.epsilon == 1
+    assert claim.relation == account.state.relation == "blank_one_unit"  # sampling rate and steps come from the size
 
 
 def test_get_epsilon_is_that_of_the_whole_reservation(open_account):

@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from accountants.deployment import ASKS, NOT_DECLARED
+from accountants.events import ADD_OR_REMOVE
 
 MOST_COLUMNS = 8
 """A list of mappings with more names than this is shown one value a line: a table of it could be huge."""
@@ -69,19 +70,23 @@ class Figures:
 
     Attributes:
         epsilon, delta: as declared.
-        odds: the most that anyone's odds on a unit's presence can change.
+        whether: the question that the figures are about, for people.
+        odds: the most that anyone's odds on it can change.
         found, accused: of a hundred members and a hundred outsiders, how many a test can find and wrongly accuse.
         curve: (false-positive rate, best true-positive rate), for a plot.
     """
 
     epsilon: str
     delta: str
+    whether: str
     odds: str
     found: str
     accused: str
     curve: tuple[tuple[float, float], ...]
 
 
+IN_THE_DATA = "whether one unit is in the data"
+BLANK_OR_NOT = "whether one unit's rows are blank, where the number of rows is public,"
 DECLARED = "In the curator's own words"
 """Title of the section of what only the custodian knows."""
 
@@ -335,6 +340,7 @@ def figures(predicate: Mapping[str, Any], part: str) -> Figures:
     return Figures(
         epsilon=shown(get("budget", "epsilon")),
         delta=shown(get("budget", "delta")).lower(),
+        whether=IN_THE_DATA if get("relation") in ("–", ADD_OR_REMOVE) else BLANK_OR_NOT,
         odds=shown(get("most_the_odds_can_change")),
         found=_hundredths(get("best_true_positive_rate", "at_most")),
         accused=_hundredths(get("best_true_positive_rate", "false_positive_rate")),

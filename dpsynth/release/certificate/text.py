@@ -33,7 +33,7 @@ def certificate_text(predicate: Mapping[str, Any]) -> str:
 def _reading(read: Figures) -> list[str]:
     return [
         f"  epsilon {read.epsilon} at delta {read.delta}",
-        f"  x {read.odds} is the most anyone's odds on a unit's presence can change, but for a chance of delta",
+        f"  x {read.odds} is the most anyone's odds on {read.whether} can change, but for a chance of delta",
         f"  {read.found} in 100 is the best hit rate of any test that falsely accuses {read.accused} in 100",
     ]
 
