@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from dpsynth.columns import Boolean, Categorical, Coded, ColumnBase, Float, Ordinal
+from dpsynth.columns import Boolean, Categorical, ColumnBase, Date, Datetime, Float, Ordinal
 from dpsynth.constraints.declared import Conditions, Constraint, Forbid, Implies, Item, Order, Range, Total
 from dpsynth.text import canonical, cell_text
+
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,77 +40,89 @@ def check(columns: Sequence[ColumnBase], constraints: Sequence[Constraint], fram
         constraints: to check, in canonical form.
         frame: values as a release has them.
     """
-    by_name = {column.name: column for column in columns}
-    return [Checked(c.title, str(c), int((~_held(by_name, c, frame)).sum())) for c in constraints]
+    table = _Table({column.name: column for column in columns}, frame)
+    return [Checked(c.title, str(c), int((~table.held(c)).sum())) for c in constraints]
 
 
-def _held(columns: dict[str, ColumnBase], constraint: Constraint, frame: pd.DataFrame) -> Any:
-    match constraint:
-        case Forbid(where=where):
-            return ~_met(columns, where, frame)
-        case Implies(when=when, then=then):
-            return ~_met(columns, when, frame) | _met(columns, then, frame)
-        case Order(order=order, strict=strict):
-            held = np.ones(len(frame), dtype=bool)
-            for low, high in pairwise(order):
-                a, b = _numbers(columns[low], frame[low]), _numbers(columns[high], frame[high])
-                both = frame[low].notna().to_numpy() & frame[high].notna().to_numpy()
-                held &= ~both | np.array([x < y or (x == y and not strict) for x, y in zip(a, b, strict=True)])
-            return held
-        case Total(total=total, parts=parts):
-            full = frame[[total, *parts]].notna().all(axis=1).to_numpy()
-            added = [sum(row, Decimal(0)) for row in zip(*(_numbers(columns[p], frame[p]) for p in parts), strict=True)]
-            same = np.array([x == y for x, y in zip(_numbers(columns[total], frame[total]), added, strict=True)])
-            return ~full | same
-    raise TypeError(f"no check for {type(constraint).__name__}")
+@dataclass(frozen=True, slots=True)
+class _Table:
+    columns: Mapping[str, ColumnBase]
+    frame: pd.DataFrame
 
+    def held(self, constraint: Constraint) -> Flags:
+        """Which rows satisfy a constraint."""
+        match constraint:
+            case Forbid(where=where):
+                return ~self._met(where)
+            case Implies(when=when, then=then):
+                return ~self._met(when) | self._met(then)
+            case Order(order=order, strict=strict):
+                held = np.ones(len(self.frame), dtype=bool)
+                scale = self._decimals(order)
+                for low, high in pairwise(order):
+                    a, b = self._numbers(low, scale), self._numbers(high, scale)
+                    held &= ~(self._full(low) & self._full(high)) | (a < b) | ((a == b) & (not strict))
+                return held
+            case Total(total=total, parts=parts):
+                full = np.logical_and.reduce([self._full(name) for name in (total, *parts)])
+                scale = self._decimals((total, *parts))
+                added = np.add.reduce([self._numbers(part, scale) for part in parts])
+                return np.asarray(~full | (self._numbers(total, scale) == added))
+        raise TypeError(f"no check for {type(constraint).__name__}")
 
-def _met(columns: dict[str, ColumnBase], conditions: Conditions, frame: pd.DataFrame) -> Any:
-    met = np.ones(len(frame), dtype=bool)
-    for name, items in conditions:
-        met &= np.logical_or.reduce([_among(columns[name], item, frame[name]) for item in items])
-    return met
-
-
-def _among(column: ColumnBase, item: Item, cells: pd.Series[Any]) -> Any:
-    full = cells.notna().to_numpy()
-    if item is None:
-        return ~full
-    if isinstance(item, Range):
-        values = _numbers(column, cells)
-        met = full.copy()
-        for key, bound in item.bounds().items():
-            end = _numbers(column, pd.Series([bound]))[0]
-            compare = {"min": "__ge__", "above": "__gt__", "max": "__le__", "below": "__lt__"}[key]
-            met &= np.array([bool(getattr(value, compare)(end)) for value in values])
+    def _met(self, conditions: Conditions) -> Flags:
+        met = np.ones(len(self.frame), dtype=bool)
+        for name, items in conditions:
+            met &= np.logical_or.reduce([self._among(name, item) for item in items])
         return met
-    if isinstance(column, (Categorical, Ordinal, Boolean)):
-        wanted = canonical(cell_text(item) or "")
-        return full & np.array([canonical(cell_text(cell) or "") == wanted for cell in cells.astype(object)])
-    end = _numbers(column, pd.Series([item]))[0]
-    return full & np.array([value == end for value in _numbers(column, cells)])
+
+    def _full(self, name: str) -> Flags:
+        return np.asarray(self.frame[name].notna(), dtype=bool)
+
+    def _among(self, name: str, item: Item) -> Flags:
+        column, full = self.columns[name], self._full(name)
+        if item is None:
+            return ~full
+        if isinstance(item, Range):
+            met = full
+            for key, bound in item.bounds().items():
+                cells, end = self._numbers(name), _number(column, bound)
+                met = met & {"min": cells >= end, "above": cells > end, "max": cells <= end, "below": cells < end}[key]
+            return met
+        if isinstance(column, (Categorical, Ordinal, Boolean)):
+            wanted = canonical(cell_text(item) or "")
+            return np.asarray(full & self._each(name, lambda text: text == wanted, bool))
+        return np.asarray(full & (self._numbers(name) == _number(column, item)))
+
+    def _each(self, name: str, judge: Any, dtype: Any) -> NDArray[Any]:
+        """A function of the text of each cell, called once for each distinct one."""
+        places, distinct = pd.factorize(self.frame[name].astype(object))
+        judged = [judge(canonical(cell_text(cell) or "")) for cell in distinct]
+        return np.array([*judged, judge(None)], dtype=dtype)[places]
+
+    def _decimals(self, names: Sequence[str]) -> int:
+        return max(_decimals(self.columns[name]) for name in names)
+
+    def _numbers(self, name: str, decimals: int | None = None) -> NDArray[np.int64]:
+        """Each cell as a whole number: in units of a decimal, in seconds, or an ordinal's rank; 0 where empty."""
+        column, cells = self.columns[name], self.frame[name]
+        if isinstance(column, Ordinal):
+            ranks = {canonical(cell_text(value) or ""): rank for rank, value in enumerate(column.values)}
+            return self._each(name, lambda text: ranks.get(text, 0), np.int64)
+        if isinstance(column, (Date, Datetime)):
+            moments = pd.to_datetime(cells).fillna(pd.Timestamp(0)).to_numpy(dtype="datetime64[s]")
+            return np.asarray(moments.astype(np.int64))
+        own = _decimals(column)
+        scaled = np.rint(cells.astype("Float64").to_numpy(dtype=np.float64, na_value=0.0) * 10**own).astype(np.int64)
+        return np.asarray(scaled * 10 ** ((own if decimals is None else decimals) - own))
 
 
-def _numbers(column: ColumnBase, cells: pd.Series[Any]) -> list[Decimal]:
-    """Each cell as an exact number: an ordinal's rank, a float at its decimals, a date in seconds; 0 where empty."""
-    if isinstance(column, Ordinal):
-        ranks = {canonical(cell_text(value) or ""): Decimal(i) for i, value in enumerate(column.values)}
-        return [ranks.get(canonical(cell_text(cell) or ""), Decimal(0)) for cell in cells.astype(object)]
-    if isinstance(column, Float):
-        return [_decimal(f"{float(c):.{column.decimals}f}") if pd.notna(c) else Decimal(0) for c in cells]
-    if isinstance(column, (Coded, Boolean)) or not hasattr(column, "partition") or not _dated(cells):
-        return [Decimal(int(c)) if pd.notna(c) else Decimal(0) for c in cells]
-    moments = pd.to_datetime(cells)
-    return [Decimal(int(c.timestamp())) if pd.notna(c) else Decimal(0) for c in moments]
+def _decimals(column: ColumnBase) -> int:
+    return column.decimals if isinstance(column, Float) else 0
 
 
-def _decimal(text: str) -> Decimal:
-    return Decimal(text)
-
-
-def _dated(cells: pd.Series[Any]) -> bool:
-    filled = cells.dropna()
-    return len(filled) > 0 and hasattr(filled.iloc[0], "year")
+def _number(column: ColumnBase, value: Any) -> int:
+    return int(_Table({column.name: column}, pd.DataFrame({column.name: [value]}))._numbers(column.name)[0])
 
 
 __all__ = ["Checked", "check"]

@@ -2,11 +2,12 @@
 
 Component by component, in the rows that break it, in this order:
 
-1. its columns are drawn again from the model, given every other column of the row, until they satisfy it: the model's
-   own conditional distribution given the constraints, which leaves the margins of all other columns as they were;
-2. what `DRAWS` draws did not mend gets the nearest combination of codes that satisfies it (see `search`), which is
-   deterministic and always ends;
-3. numbers and dates that are compared or added are drawn inside their bins together (see `boxes`).
+1. its cells that the model had merged are drawn again inside their merged cells, as long as that can mend the row;
+2. its columns are drawn again from the model, given every other column of the row: the model's own conditional
+   distribution given the constraints, which leaves the margins of all other columns as they were;
+3. what these draws did not mend (see `DRAWS`) gets the nearest combination of codes that satisfies it (see `search`),
+   which is deterministic and always ends;
+4. numbers and dates that are compared or added are drawn inside their bins together (see `boxes`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _MOST_DRAWN = 400_000
 
 Resample = Callable[[int, np.random.Generator, Codes], Codes]
 """Rows from the model given some of their columns."""
+Spread = Callable[[Codes, np.random.Generator], Codes]
+"""The same columns of the same rows, with cells that the model had merged drawn anew inside them."""
 
 
 class Impossible(ValueError):
@@ -69,6 +72,7 @@ def enforce(
     codes: Codes,
     rng: np.random.Generator,
     resample: Resample,
+    spread: Spread | None = None,
     fixed: Mapping[str, Integers | None] | None = None,
 ) -> Enforced:
     """The rows with every constraint satisfied.
@@ -78,6 +82,7 @@ def enforce(
         codes: drawn rows, all columns.
         rng: draws again, and inside bins.
         resample: the model.
+        spread: what the model does last, None if it merges no cells.
         fixed: columns that rows must keep, each with the number that every cell stands for in the column's own grid
             units, or None where it is not a number.
 
@@ -90,7 +95,7 @@ def enforce(
     for component in rules.components:
         keep = {name: (fixed or {})[name] for name in component.columns if name in (fixed or {})}
         work = _Work(rules, component, out, keep, rng, tally)
-        work.redraw(resample)
+        work.redraw(resample, spread)
         points |= work.place()
     return Enforced(out, points, tally)
 
@@ -115,27 +120,36 @@ class _Work:
     def _own(self) -> dict[str, Integers]:
         return {name: self.codes[name] for name in self.component.columns}
 
-    def redraw(self, resample: Resample) -> None:
-        """Draw the component's columns again, given the rest, where they break it; then repair."""
+    def redraw(self, resample: Resample, spread: Spread | None) -> None:
+        """Draw the component's columns again where they break it, first inside merged cells; then repair."""
         bad = np.flatnonzero(~possible(self.component, self._own(), self.fixed))
         self.tally.broken += len(bad)
         free = [name for name in self.component.columns if name not in self.keep]
         rest = [name for name in self.codes if name not in free]
+        before = len(bad)
+        if spread is not None:
+            inside = spread
+            bad = self._draw(bad, free, lambda rows: inside({n: self.codes[n][rows] for n in free}, self.rng))
+        bad = self._draw(bad, free, lambda rows: resample(len(rows), self.rng, {n: self.codes[n][rows] for n in rest}))
+        self.tally.redrawn += before - len(bad)
+        self._repair(bad)
+
+    def _draw(self, bad: Integers, free: list[str], draw: Callable[[Integers], Codes]) -> Integers:
+        """Draw the free columns of some rows until they satisfy the component; the rows that never did."""
         for times in DRAWS if free else ():
             if not len(bad):
                 break
             times = max(1, min(times, _MOST_DRAWN // len(bad)))
             rows = np.repeat(bad, times)
-            drawn = resample(len(rows), self.rng, {name: self.codes[name][rows] for name in rest})
-            fixed = {name: at[rows] for name, at in self.fixed.items()}
-            good = possible(self.component, {n: drawn[n] for n in self.component.columns}, fixed).reshape(-1, times)
+            drawn = draw(rows)
+            tried = {n: drawn[n] if n in free else self.codes[n][rows] for n in self.component.columns}
+            good = possible(self.component, tried, {n: at[rows] for n, at in self.fixed.items()}).reshape(-1, times)
             mended = good.any(axis=1)
             chosen = (np.arange(len(bad)) * times + good.argmax(axis=1))[mended]
             for name in free:
                 self.codes[name][bad[mended]] = drawn[name][chosen]
-            self.tally.redrawn += int(mended.sum())
             bad = bad[~mended]
-        self._repair(bad)
+        return bad
 
     def place(self) -> dict[str, Integers]:
         """Numbers inside the bins, in each column's own grid units."""
@@ -197,4 +211,4 @@ class _Work:
         return f"with {', '.join(keep)} as given no row can satisfy the constraint {title!r}{alone}"
 
 
-__all__ = ["DRAWS", "Enforced", "Impossible", "Resample", "Tally", "enforce"]
+__all__ = ["DRAWS", "Enforced", "Impossible", "Resample", "Spread", "Tally", "enforce"]

@@ -182,7 +182,9 @@ class Rules:
         return constraint
 
     def _literals(self, conditions: Conditions) -> tuple[list[tuple[str, Mask]], Conditions]:
-        read = [(name, *literal(self._columns[name], items)) for name, items in conditions]
+        places = list(self._columns)
+        ordered = sorted(conditions, key=lambda condition: places.index(condition[0]))
+        read = [(name, *literal(self._columns[name], items)) for name, items in ordered]
         return [(name, mask) for name, mask, _ in read], tuple((name, items) for name, _, items in read)
 
     def _add(self, source: int, literals: Iterable[tuple[str, Mask]]) -> None:

@@ -12,6 +12,7 @@ from dpsynth.constraints.enforcement import Tally, enforce
 from dpsynth.domain import Codes
 from dpsynth.encoding import Encoder
 from dpsynth.generators.base import Model
+from dpsynth.generators.marginal_model import MarginalModel
 
 
 def draw_rows(
@@ -41,7 +42,8 @@ def draw_rows(
     if not rules:
         return codes, encoder.decode(codes, rng), Tally()
     fixed = {name: (points or {}).get(name) for name in given or {}}
-    held = enforce(rules, codes, rng, model.sample, fixed)
+    spread = model.spread_again if isinstance(model, MarginalModel) else None
+    held = enforce(rules, codes, rng, model.sample, spread, fixed)
     return held.codes, encoder.decode(held.codes, rng, held.points), held.tally
 
 

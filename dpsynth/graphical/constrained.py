@@ -46,7 +46,7 @@ def constrain(
     model: GraphicalModel,
     weights: Mapping[Clique, Array],
     *,
-    slack: float = 1e-4,
+    slack: float = 1e-3,
     tolerance: float = 1e-5,
     max_evaluations: int = 100,
 ) -> GraphicalModel:
@@ -55,7 +55,8 @@ def constrain(
     Args:
         model: fitted to what was measured; not changed.
         weights: for each clique a table between 0 and 1, axes in domain order; see `holding` for what fits.
-        slack: how far a cell's probability may move for one nat of its potential; positive.
+        slack: how far a cell's probability may move for one nat of its potential; positive. Without slack the zeros and
+            the noise in what was measured contradict each other, and the fit distorts everything to please both.
         tolerance: the fit ends when no cell is further than this from where it should be.
         max_evaluations: belief propagations at most.
     """

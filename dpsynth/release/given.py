@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,27 @@ def encode_given(given: Given, rows: int | None, encoder: Encoder) -> Supplied:
     return Supplied(frame, codes, exact, points)
 
 
+def read_given(path: str | PathLike[str]) -> dict[str, Any]:
+    """Columns to hold, one row for each to be drawn, from a CSV (cells as text) or Parquet file.
+
+    Raises:
+        BundleError: it cannot be read, or has another suffix.
+    """
+    file, reason = Path(path), ""
+    try:
+        if file.suffix == ".parquet":
+            frame = pd.read_parquet(file)
+        elif file.suffix == ".csv":
+            frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+        else:
+            reason = "its name must end in .csv or .parquet"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not such a table"
+    if reason:
+        raise BundleError(f"cannot read the given columns from {str(path)!r}: {reason}")
+    return {str(name): frame[name] for name in frame.columns}
+
+
 def _cells(cells: Any, length: int) -> pd.Series[Any]:
     return pd.Series([cells] * length if _scalar(cells) else cells).reset_index(drop=True)
 
@@ -143,4 +166,4 @@ def _scalar(cells: Any) -> bool:
     return isinstance(cells, str | bytes) or not hasattr(cells, "__len__")
 
 
-__all__ = ["Given", "Supplied", "encode_given"]
+__all__ = ["Given", "Supplied", "encode_given", "read_given"]
