@@ -202,7 +202,7 @@ class Schema(Declared):
         for column in self.columns:
             document["columns"][scalar(column.name)] = column_yaml(column)
         if self.constraints:
-            document["constraints"] = [_flow(constraint.to_json()) for constraint in self.constraints]
+            document["constraints"] = [_flow(constraint.to_mapping()) for constraint in self.constraints]
         return dump_yaml(document)
 
     @classmethod
@@ -337,6 +337,7 @@ def dump_yaml(document: CommentedMap) -> str:
     yaml = YAML(typ="rt", pure=True)
     yaml.Representer = _Representer
     yaml.width = 2**31
+    yaml.brace_single_entry_mapping_in_flow_sequence = True
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.allow_unicode = True
     out = StringIO()

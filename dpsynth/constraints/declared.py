@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
 
@@ -124,11 +124,18 @@ class Constraint(Declared):
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `parse_constraint` gives an equal constraint back."""
+        return self._mapping(_iso)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As `to_json`, with dates as dates: what YAML holds."""
+        return self._mapping(lambda bound: bound)
+
+    def _mapping(self, spelled: Callable[[Any], Any]) -> dict[str, Any]:
         named = {} if self.name is None else {"name": self.name}
         fields = type(self).model_fields
         body = {key: getattr(self, field) for key, field in self.keys.items()}
         kept = {k: v for k, v in body.items() if v != fields[self.keys[k]].default}
-        return named | {key: _json(value) for key, value in kept.items()}
+        return named | {key: _plain(value, spelled) for key, value in kept.items()}
 
 
 class Forbid(Constraint):
@@ -258,19 +265,24 @@ def parse_constraint(spec: Any, number: int) -> Constraint:
     raise SchemaError(f"{which}: {problem}")
 
 
-def _json(value: Any) -> Any:
+def _plain(value: Any, spelled: Callable[[Any], Any]) -> Any:
     match value:
         case Range():
-            return {key: _json(bound) for key, bound in value.bounds().items()}
-        case datetime():
-            return value.isoformat(sep=" ")
-        case date():
-            return value.isoformat()
+            return {key: spelled(bound) for key, bound in value.bounds().items()}
         case tuple() if value and isinstance(value[0], tuple):
-            return {name: [_json(item) for item in items] for name, items in value}
+            return {name: [_plain(item, spelled) for item in items] for name, items in value}
         case tuple():
             return list(value)
-    return value
+    return spelled(value)
+
+
+def _iso(bound: Any) -> Any:
+    match bound:
+        case datetime():
+            return bound.isoformat(sep=" ")
+        case date():
+            return bound.isoformat()
+    return bound
 
 
 def _said(conditions: Conditions) -> str:
