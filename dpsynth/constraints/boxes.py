@@ -175,6 +175,25 @@ def place(
     return points, held
 
 
+def with_totals(
+    component: Component, codes: Mapping[str, NDArray[Any]], fixed: Mapping[str, Integers], rng: np.random.Generator
+) -> dict[str, NDArray[Any]]:
+    """The codes with every total that is not fixed moved to the bin of a sum of points drawn from its parts' bins.
+
+    Totals stay where a cell of theirs is empty, and where the sum lies outside the total's bounds.
+    """
+    null = {name: grid.null[codes[name]] for name, grid in component.grids.items()}
+    points, moved = _free(component, codes, fixed, null, rng), dict(codes)
+    for tie in component.sums:
+        grid = component.grids[tie.total]
+        low, high = grid.low[~grid.null], grid.high[~grid.null]
+        code = np.maximum(np.searchsorted(low, points[tie.total], side="right") - 1, 0)
+        inside = (low[code] <= points[tie.total]) & (points[tie.total] <= high[code]) & ~null[tie.total]
+        if tie.total not in fixed:
+            moved[tie.total] = np.where(inside, code, codes[tie.total])
+    return moved
+
+
 def _rows(columns: Mapping[str, NDArray[Any]], which: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {name: cells[which] for name, cells in columns.items()}
 
@@ -228,4 +247,4 @@ def _one_by_one(boxes: Boxes, rng: np.random.Generator) -> dict[str, Integers]:
     return points
 
 
-__all__ = ["Boxes", "place", "possible"]
+__all__ = ["Boxes", "place", "possible", "with_totals"]

@@ -5,9 +5,10 @@ Component by component, in the rows that break it, in this order:
 1. its cells that the model had merged are drawn again inside their merged cells, as long as that can mend the row;
 2. its columns are drawn again from the model, given every other column of the row: the model's own conditional
    distribution given the constraints, which leaves the margins of all other columns as they were;
-3. what these draws did not mend (see `DRAWS`) gets the nearest combination of codes that satisfies it (see `search`),
+3. where a total still does not fit, it is moved to the sum of its parts as they are drawn again;
+4. what these draws did not mend (see `DRAWS`) gets the nearest combination of codes that satisfies it (see `search`),
    which is deterministic and always ends;
-4. numbers and dates that are compared or added are drawn inside their bins together (see `boxes`).
+5. numbers and dates that are compared or added are drawn inside their bins together (see `boxes`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dpsynth.constraints.boxes import place, possible
+from dpsynth.constraints.boxes import place, possible, with_totals
 from dpsynth.constraints.rules import Component, Integers, Rules
 from dpsynth.constraints.search import Found, SearchEnded, nearest, upto
 from dpsynth.domain import Codes
@@ -131,8 +132,16 @@ class _Work:
             inside = spread
             bad = self._draw(bad, free, lambda rows: inside({n: self.codes[n][rows] for n in free}, self.rng))
         bad = self._draw(bad, free, lambda rows: resample(len(rows), self.rng, {n: self.codes[n][rows] for n in rest}))
+        if any(tie.total in free for tie in self.component.sums):
+            bad = self._draw(bad, free, lambda rows: self._with_totals(resample, rest, rows))
         self.tally.redrawn += before - len(bad)
         self._repair(bad)
+
+    def _with_totals(self, resample: Resample, rest: list[str], rows: Integers) -> Codes:
+        drawn = resample(len(rows), self.rng, {n: self.codes[n][rows] for n in rest})
+        own = {n: self.codes[n][rows] if n in self.keep else np.asarray(drawn[n]) for n in self.component.columns}
+        moved = with_totals(self.component, own, {n: at[rows] for n, at in self.fixed.items()}, self.rng)
+        return {n: own[n] if n in self.keep else moved[n] for n in own}
 
     def _draw(self, bad: Integers, free: list[str], draw: Callable[[Integers], Codes]) -> Integers:
         """Draw the free columns of some rows until they satisfy the component; the rows that never did."""
@@ -186,18 +195,18 @@ class _Work:
         return bool(self.component.nulls[name][code])
 
     def _nearest(self, wanted: Mapping[str, int], keep: Mapping[str, int | None]) -> Found:
+        none = "can satisfy"
         try:
             found = nearest(self.component, wanted, keep)
         except SearchEnded:
-            found = None
-            if not keep:  # a row that the schema's own check found
-                self.witness = self.witness or nearest(self.component)
-                found = self.witness
+            found, none = None, "was found that satisfies"
+            if not keep:  # the row that the schema's own check found
+                self.witness = found = self.witness or nearest(self.component)
         if found is None:
-            raise Impossible(self._blame(wanted, keep))
+            raise Impossible(self._blame(wanted, keep, none))
         return found
 
-    def _blame(self, wanted: Mapping[str, int], keep: Mapping[str, int | None]) -> str:
+    def _blame(self, wanted: Mapping[str, int], keep: Mapping[str, int | None], none: str) -> str:
         sources = sorted({tie.source for tie in (*self.component.clauses, *self.component.numeric)})
         for last in sources:
             try:
@@ -208,7 +217,7 @@ class _Work:
                 break
         title = self.rules.constraints[last].title
         alone = "" if last == sources[0] else ", together with the constraints before it"
-        return f"with {', '.join(keep)} as given no row can satisfy the constraint {title!r}{alone}"
+        return f"with {', '.join(keep)} as given no row {none} the constraint {title!r}{alone}"
 
 
 __all__ = ["DRAWS", "Enforced", "Impossible", "Resample", "Spread", "Tally", "enforce"]

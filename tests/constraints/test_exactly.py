@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dpsynth.constraints.boxes import place, possible
+from dpsynth.constraints.enforcement import Impossible, enforce
 from dpsynth.constraints.rules import Rules
 from dpsynth.constraints.search import SearchEnded, first_conflict, nearest
 from dpsynth.errors import SchemaError
@@ -207,3 +208,62 @@ def test_many_columns_around_one_are_decided_at_once():
     found = nearest(component, wanted)
     assert found.codes == wanted | {"any": 1}
     assert nearest(component, wanted, {"any": None}).codes == dict.fromkeys(component.columns, 0)
+
+
+def test_a_fine_total_that_no_model_holds_follows_its_parts():
+    """1,500 bins each: too many cells for a model, and codes drawn independently almost never agree."""
+    spec = "{type: integer, min: 0, max: 1499, bins: 1500}"
+    schema = Schema.loads(f"columns: {{a: {spec}, b: {spec}}}\nconstraints: [{{total: b, parts: [a]}}]")
+
+    def independent(rows, rng, given):
+        return {name: given.get(name, rng.integers(0, 1500, rows)) for name in schema.names}
+
+    rng = np.random.default_rng(0)
+    held = enforce(schema.rules, independent(5000, rng, {}), rng, independent)
+    assert (held.codes["a"] == held.codes["b"]).all()
+    assert held.tally.redrawn == held.tally.broken
+    assert np.unique(held.codes["a"]).size > 1400
+    fixed = {"b": np.full(50, 7)}
+    rows = independent(50, rng, {"b": np.full(50, 7)})
+    kept = enforce(schema.rules, rows, rng, independent, fixed=fixed)
+    assert set(kept.codes["a"]) == set(kept.codes["b"]) == {7}
+    assert kept.tally.repaired > 0
+
+
+def test_equal_rows_are_repaired_alike():
+    """A model that only ever draws what is forbidden: the nearest combination, and the same each time."""
+    schema = Schema.loads(
+        "columns: {a: {type: ordinal, values: [I, II, III]}, b: {type: boolean}}\n"
+        "constraints: [{if: {b: true}, then: {a: [II, III]}}]"
+    )
+
+    def stubborn(rows, rng, given):
+        return {"a": given.get("a", np.zeros(rows, int)), "b": given.get("b", np.ones(rows, int))}
+
+    rng = np.random.default_rng(0)
+    held = enforce(schema.rules, stubborn(9, rng, {}), rng, stubborn)
+    assert set(zip(held.codes["a"].tolist(), held.codes["b"].tolist(), strict=True)) == {(1, 1)}
+    assert (held.tally.broken, held.tally.redrawn, held.tally.repaired) == (9, 0, 9)
+    with pytest.raises(Impossible, match="with a, b as given no row can satisfy the constraint 'if b is true"):
+        enforce(schema.rules, stubborn(2, rng, {}), rng, stubborn, fixed={"a": None, "b": None})
+
+
+def test_a_search_that_ends_early_falls_back_on_a_row_that_exists(monkeypatch):
+    schema = two()
+
+    def backwards(rows, rng, given):
+        return {"a": np.zeros(rows, int), "b": np.zeros(rows, int)}
+
+    def never(component, wanted=None, keep=None, **_):
+        if wanted is not None:
+            raise SearchEnded
+        return nearest(component)
+
+    monkeypatch.setattr("dpsynth.constraints.enforcement.nearest", never)
+    monkeypatch.setattr("dpsynth.constraints.enforcement.possible", lambda component, codes, fixed: codes["a"] > 5)
+    rng = np.random.default_rng(0)
+    held = enforce(schema.rules, backwards(3, rng, {}), rng, backwards)
+    assert held.tally.repaired == 3
+    assert (held.points["a"] <= held.points["b"]).all()
+    with pytest.raises(Impossible, match="no row was found that satisfies"):
+        enforce(schema.rules, backwards(3, rng, {}), rng, backwards, fixed={"a": None})
