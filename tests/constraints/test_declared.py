@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 import rfc8785
@@ -178,3 +180,13 @@ def test_numbers_too_long_to_compare_are_refused():
     """
     with pytest.raises(SchemaError, match="18 digits"):
         Schema.loads(columns.replace("\n    ", "\n") + "constraints: [{order: [fine, long]}]")
+
+
+def test_the_example_of_the_reference_page():
+    page = Path(__file__).parents[2] / "docs" / "schema.md"
+    (example,) = (
+        b for b in re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL) if "constraints:" in b
+    )
+    schema = Schema.loads(example)
+    assert len(schema.constraints) == 5
+    assert schema.to_yaml().split("constraints:")[1] == example.split("constraints:")[1]
