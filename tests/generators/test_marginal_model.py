@@ -116,7 +116,8 @@ def test_a_model_told_of_constraints_keeps_its_margins_and_what_it_is(merging):
     shares = told.graphical.project(("a", "b")) / 1000
     assert shares[0, 1] == shares[0, 2] == 0.0
     before = merging.graphical.project(("a", "b")) / 1000
-    np.testing.assert_allclose(shares[1:], before[1:] * (1 - shares[0].sum()) / before[1:].sum(), atol=0.01)
+    gone = before[0, 1:].sum()
+    assert 0.5 * np.abs(shares - before).sum() < gone + 0.01  # no zeros could move less
     header, arrays = told.dump()
     again = MarginalModel.load(header, arrays)
     np.testing.assert_array_equal(again.project(("a", "b")), told.project(("a", "b")))
