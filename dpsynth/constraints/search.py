@@ -7,15 +7,15 @@ the latest with the best combination found so far.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsynth.constraints.boxes import Boxes, place
+from dpsynth.constraints.boxes import Boxes, place, possible
 from dpsynth.constraints.literals import Mask
-from dpsynth.constraints.rules import Component, Integers
+from dpsynth.constraints.rules import Comparison, Component, Integers
 
 MOST_STEPS = 5000
 _NEAR = 0.5
@@ -72,6 +72,7 @@ class _Search:
     steps: int
     best: Found | None = field(default=None, init=False)
     ended: bool = field(default=False, init=False)
+    costs: Mapping[str, NDArray[np.float64]] = field(default_factory=dict, init=False)
 
     def run(self) -> Found | None:
         domains = {}
@@ -84,31 +85,62 @@ class _Search:
                 domain[:] = False
                 domain[self.wanted[name]] = True
             domains[name] = domain
-        self._descend(domains)
+        self.costs = {name: self._costs(name) for name in self.component.columns}
+        stack = [iter([domains])]
+        while stack and not self.ended:
+            branch = next(stack[-1], None)
+            if branch is None:
+                stack.pop()
+            else:
+                stack.append(self._below(branch))
         if self.best is None and self.ended:
             raise SearchEnded
         return self.best
 
-    def _descend(self, domains: dict[str, Mask]) -> None:
-        """Depth first, the likeliest code first; a branch that cannot beat the best is left."""
+    def _below(self, domains: dict[str, Mask]) -> Iterator[dict[str, Mask]]:
+        """The branches of one column, the likeliest code first; none where they cannot beat the best."""
         if self.steps <= 0:
             self.ended = True
             return
         self.steps -= 1
         if not self._propagate(domains) or (self.best is not None and self._bound(domains) >= self.best.cost):
             return
-        open_columns = [name for name, domain in domains.items() if domain.sum() > 1]
-        if not open_columns:
-            self._settle({name: int(domain.argmax()) for name, domain in domains.items()})
+        cheapest = {name: _cheapest(self.costs[name], domain) for name, domain in domains.items()}
+        if self._settle(cheapest):
+            return  # no combination in here costs less
+        undecided = [name for name, domain in domains.items() if domain.sum() > 1]
+        if not undecided:
             return
-        name = min(open_columns, key=lambda each: int(domains[each].sum()))
+        troubled = self._troubled(cheapest)
+        name = min(
+            [name for name in undecided if name in troubled] or undecided, key=lambda each: int(domains[each].sum())
+        )
         codes = np.flatnonzero(domains[name])
-        costs = self._costs(name)[codes]
+        costs = self.costs[name][codes]
         others = self._bound(domains) - float(costs.min())
         for at in np.argsort(costs, kind="stable"):
-            if self.ended or (self.best is not None and others + costs[at] >= self.best.cost):
+            if self.best is not None and others + costs[at] >= self.best.cost:
                 return
-            self._descend({**domains, name: np.arange(len(domains[name])) == codes[at]})
+            yield {**domains, name: np.arange(len(domains[name])) == codes[at]}
+
+    def _troubled(self, codes: Mapping[str, int]) -> set[str]:
+        """The columns of ties that a combination breaks on their own."""
+        troubled: set[str] = set()
+        for clause in self.component.clauses:
+            if not any(mask[codes[name]] for name, mask in zip(clause.columns, clause.allowed, strict=True)):
+                troubled.update(clause.columns)
+        for tie in self.component.numeric:
+            cells = [(self.component.grids[name], codes[name]) for name in tie.columns]
+            if any(grid.null[code] for grid, code in cells):
+                continue
+            low, high = [int(g.low[code]) for g, code in cells], [int(g.high[code]) for g, code in cells]
+            if isinstance(tie, Comparison):
+                broken = low[0] + tie.gap > high[1]
+            else:
+                broken = sum(low[1:]) > high[0] or sum(high[1:]) < low[0]
+            if broken:
+                troubled.update(tie.columns)
+        return troubled
 
     def _costs(self, name: str) -> NDArray[np.float64]:
         """What each code of a column costs, shape (size,)."""
@@ -121,21 +153,24 @@ class _Search:
 
     def _bound(self, domains: Mapping[str, Mask]) -> float:
         """The least that any combination inside the domains costs."""
-        return float(sum(self._costs(name)[domain].min() for name, domain in domains.items()))
+        return float(sum(self.costs[name][domain].min() for name, domain in domains.items()))
 
-    def _settle(self, codes: dict[str, int]) -> None:
-        cost = self._bound({n: np.arange(self.component.sizes[n]) == c for n, c in codes.items()})
-        if self.best is not None and cost >= self.best.cost:
-            return
+    def _settle(self, codes: dict[str, int]) -> bool:
+        """Take a combination for the best one, if it satisfies everything."""
+        rows = {name: np.array([code]) for name, code in codes.items()}
+        kept = {name: np.array([point]) for name, point in self.keep.items() if point is not None}
+        if not possible(self.component, rows, kept)[0]:
+            return False
+        cost = float(sum(self.costs[name][code] for name, code in codes.items()))
         points: dict[str, int] = {}
         if self.component.numeric:
-            rows = {name: np.array([code]) for name, code in codes.items()}
-            kept = {name: np.array([point]) for name, point in self.keep.items() if point is not None}
             placed, held = place(self.component, rows, kept, np.random.default_rng(0))
             if not held[0]:
-                return
+                return False
             points = {name: int(at[0]) for name, at in placed.items()}
-        self.best = Found(codes, points, cost)
+        if self.best is None or cost < self.best.cost:
+            self.best = Found(codes, points, cost)
+        return True
 
     def _propagate(self, domains: dict[str, Mask]) -> bool:
         """Take out codes that no combination can have, until nothing changes. False if a column has none left."""
@@ -185,6 +220,10 @@ class _Search:
                 if not domains[name].any():
                     return False
         return True
+
+
+def _cheapest(costs: NDArray[np.float64], domain: Mask) -> int:
+    return int(np.where(domain, costs, np.inf).argmin())
 
 
 @dataclass(frozen=True, slots=True, order=True)

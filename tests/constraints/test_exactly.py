@@ -267,3 +267,12 @@ def test_a_search_that_ends_early_falls_back_on_a_row_that_exists(monkeypatch):
     assert (held.points["a"] <= held.points["b"]).all()
     with pytest.raises(Impossible, match="no row was found that satisfies"):
         enforce(schema.rules, backwards(3, rng, {}), rng, backwards, fixed={"a": None})
+
+
+def test_a_chain_of_four_hundred_columns_is_no_problem():
+    names = [f"x{i}" for i in range(400)]
+    columns = "".join(f"  {name}: {{type: boolean}}\n" for name in names)
+    schema = Schema.loads(f"columns:\n{columns}constraints:\n  - {{order: [{', '.join(names)}]}}")
+    (component,) = schema.rules.components
+    found = nearest(component, dict.fromkeys(names, 0) | {"x150": 1})
+    assert sum(found.codes.values()) == 0
