@@ -295,6 +295,7 @@ def _telling(account: Account, planned: ReleasePlan) -> Iterator[None]:
 SAMPLE = """\b
 Examples:
   dpsynth sample release/ --rows 50000 --out more/
+  dpsynth sample release/ --rows 10000 --given "readmitted=<30" --out rare/
   dpsynth sample --dataset hie-2026 --release RELEASE-ID --out more/
 """
 
@@ -306,7 +307,18 @@ Examples:
     "--release", "release_id", metavar="ID", help="A committed release of it, as 'dpsynth ledger show' lists."
 )
 @click.option("--rows", type=int, help="Rows to draw. [default: the noisy total]")
-@click.option("--given", multiple=True, metavar="COLUMN=VALUE", help="Hold a column at a value (declared public).")
+@click.option(
+    "--given",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Hold a column at a value in every row (declared public); no value: an empty cell.",
+)
+@click.option(
+    "--given-table",
+    type=click.Path(),
+    metavar="FILE",
+    help="Hold columns at the values of a table (.csv, .parquet), one row for each drawn (declared public).",
+)
 @click.option("--out", required=True, type=click.Path(), help="Folder to write; must not exist or be empty.")
 @click.option("--policy", "policy_file", type=click.Path(), help="Policy (YAML).")
 @click.option("--deployment", "deployment_file", type=click.Path(), help="Who publishes, why, for whom (YAML).")
@@ -318,6 +330,7 @@ def sample(
     release_id: str | None,
     rows: int | None,
     given: tuple[str, ...],
+    given_table: str | None,
     out: str,
     policy_file: str | None,
     deployment_file: str | None,
@@ -328,13 +341,19 @@ def sample(
     """
     from dpsynth.home import model_store
     from dpsynth.release import FittedModel, admit, check_target, read_origin
+    from dpsynth.release.given import read_given
 
     if (source is None) is (dataset is None and release_id is None) or (dataset is None) is not (release_id is None):
         raise click.UsageError("give either the folder RELEASE, or both --dataset and --release")
     check_target(out)
-    fixed = dict(pair.split("=", 1) for pair in given if "=" in pair)
+    fixed: dict[str, Any] = dict(pair.split("=", 1) for pair in given if "=" in pair)
     if len(fixed) != len(given):
         raise click.UsageError("--given takes COLUMN=VALUE, each column once")
+    if given_table is not None:
+        listed = read_given(given_table)
+        if both := sorted(set(fixed) & set(listed)):
+            raise click.UsageError(f"column {both[0]!r} is in --given and in --given-table; leave it out of one")
+        fixed |= listed
     policy, deployment = _policy(policy_file), _deployment(deployment_file)
     if source is not None:
         dataset, release_id = read_origin(source)
@@ -345,7 +364,8 @@ def sample(
         model = FittedModel.open(account, model_store(), release_id)
         made = admit(model.sample(rows, given=fixed or None), account, policy, deployment=deployment)
         folder = made.write(out)
-    held = f", with {' and '.join(given)}" if given else ""
+    named = [*given, *([f"the columns of {given_table}"] if given_table else [])]
+    held = f", with {' and '.join(named)}" if named else ""
     click.echo(f"Released {folder}: {len(made.frame):,} rows{held}, another draw of {release_id} at no further cost.")
 
 
@@ -411,6 +431,8 @@ def check(path: str) -> None:
     click.echo(f"{len(read.columns)} columns, {unit}, digest {read.digest}")
     for name, size in read.domain.sizes.items():
         click.echo(f"  {name}: {size} cells")
+    for constraint in read.constraints:
+        click.echo(f"  holds in every row: {constraint}")
 
 
 @main.group(epilog="Example: dpsynth ledger show hie-2026")

@@ -100,7 +100,10 @@ class Numeric:
     def decode(self, codes: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
         """A number inside the bin at the declared decimals, as Int64 or Float64."""
         null = codes < 0
-        points = self._bins.draw(np.where(null, 0, codes), rng)
+        return self.place(self._bins.draw(np.where(null, 0, codes), rng), null)
+
+    def place(self, points: NDArray[np.int64], null: NDArray[np.bool_]) -> Drawn:
+        """Grid points as numbers."""
         if self._decimals is None:
             return pd.arrays.IntegerArray(points, null)
         return pd.arrays.FloatingArray(points / self._unit, null)
@@ -152,8 +155,11 @@ class Temporal:
     def decode(self, codes: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
         """A day or a second inside the bin, as datetime64[s]."""
         null = codes < 0
-        points = self._bins.draw(np.where(null, 0, codes), rng) * self._step
-        drawn = points.astype("datetime64[s]")
+        return self.place(self._bins.draw(np.where(null, 0, codes), rng), null)
+
+    def place(self, points: NDArray[np.int64], null: NDArray[np.bool_]) -> Drawn:
+        """Grid points as days or seconds."""
+        drawn = (points * self._step).astype("datetime64[s]")
         drawn[null] = np.datetime64("NaT")
         return drawn
 
@@ -193,4 +199,4 @@ def _intervals(edges: tuple[int, ...], text: Any, *, whole: bool) -> list[str]:
     return labels
 
 
-__all__ = ["Codec", "codec"]
+__all__ = ["Codec", "Numeric", "Temporal", "codec"]

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dpsynth.cells import as_arrow, piecewise, texts
-from dpsynth.codec import codec
+from dpsynth.codec import Numeric, Temporal, codec
 from dpsynth.columns import ColumnBase
 from dpsynth.domain import Codes, Domain
 from dpsynth.errors import SourceError
@@ -85,7 +85,9 @@ class Encoder:
         outside = np.array([column.outside_code], dtype=code_dtype(column.size))
         return piecewise(coded, as_arrow(cells), outside)
 
-    def decode(self, codes: Codes, rng: np.random.Generator) -> pd.DataFrame:
+    def decode(
+        self, codes: Codes, rng: np.random.Generator, points: Mapping[str, NDArray[np.int64]] | None = None
+    ) -> pd.DataFrame:
         """A table of values for encoded rows; missing and out-of-domain codes become nulls.
 
         Numbers and dates are drawn inside their bin, so that ``encode(decode(codes)) == codes`` for every
@@ -94,6 +96,7 @@ class Encoder:
         Args:
             codes: encoded rows, for all or some of the schema's columns.
             rng: draws inside the bins, column by column in schema order.
+            points: for some numbers and dates what to place instead, in grid units; each inside its code's bin.
 
         Raises:
             ValueError: a column the schema does not have, or a code outside its column's domain.
@@ -110,7 +113,11 @@ class Encoder:
                         f"codes of {name!r} must lie in [0, {column.size}), got {given.min()} to {given.max()}"
                     )
                 inside = np.where(given < column.cells, given, -1)
-                decoded[name] = self._codecs[name].decode(inside, rng)
+                codec_ = self._codecs[name]
+                if points is not None and name in points and isinstance(codec_, Numeric | Temporal):
+                    decoded[name] = codec_.place(points[name], inside < 0)
+                else:
+                    decoded[name] = codec_.decode(inside, rng)
         return pd.DataFrame(decoded)
 
     def decode_labels(self, attribute: str) -> list[str]:

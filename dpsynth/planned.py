@@ -204,6 +204,8 @@ def plan(
     assumptions = ["the schema: column names, types, categories, bounds and bins"]
     if schema.about_rows is not None:
         assumptions.append(f"about {schema.about_rows} rows, as declared")
+    if schema.constraints:
+        assumptions.append(f"what its {len(schema.constraints)} constraints between columns say")
     claim = Claim(
         budget=budget,
         unit=PrivacyUnit(schema.unit, schema.at_most),

@@ -14,12 +14,16 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import BeforeValidator, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from dpsynth import checks
 from dpsynth.columns import COLUMN_TYPES, Coded, Column, ColumnBase
+from dpsynth.constraints import Constraint, Forbid, Implies, Order, Total, parse_constraint
+from dpsynth.constraints.rules import Rules
+from dpsynth.constraints.search import first_conflict
 from dpsynth.declared import Declared, unknown
 from dpsynth.domain import Domain
 from dpsynth.errors import SchemaError
@@ -29,11 +33,19 @@ FORMAT = 1
 """Version of the schema's JSON form and of the encoding it stands for."""
 
 _WORDS = re.compile(r"\w(?:[\w ./+-]*[\w.+-])?")
-_KEYS = ("name", "unit", "at_most", "about_rows", "origin", "columns")
+_KEYS = ("name", "unit", "at_most", "about_rows", "origin", "columns", "constraints")
 
 
 def _tuple(raw: Any) -> Any:
     return tuple(raw) if isinstance(raw, list) else raw
+
+
+def _constraints(raw: Any) -> Any:
+    if not isinstance(raw, list | tuple):
+        raise ValueError(
+            f"'constraints' must be a list like [{{forbid: {{sex: M, pregnant: true}}}}], got {_shape(raw)}"
+        )
+    return tuple(parse_constraint(spec, number) for number, spec in enumerate(raw, start=1))
 
 
 class Schema(Declared):
@@ -47,6 +59,7 @@ class Schema(Declared):
         at_most: rows kept of each unit at most (``k``); 1 without a unit column.
         about_rows: a rough, publicly known number of rows, optional.
         origin: ``declared``, or ``public-frame`` if values and bounds were read from a table declared public.
+        constraints: what holds between columns in every synthetic row; kept in canonical form.
 
     Raises:
         SchemaError: whatever is wrong, in one sentence.
@@ -58,6 +71,7 @@ class Schema(Declared):
     at_most: int = 1
     about_rows: int | None = None
     origin: Literal["declared", "public-frame"] = "declared"
+    constraints: Annotated[tuple[Forbid | Implies | Order | Total, ...], BeforeValidator(_constraints)] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
@@ -85,6 +99,18 @@ class Schema(Declared):
             )
         if self.about_rows is not None and not 1 <= self.about_rows <= 10**15:
             raise ValueError(f"'about_rows' must lie between 1 and 10**15, got {self.about_rows}")
+        object.__setattr__(self, "constraints", self.rules.constraints)
+        if (conflict := first_conflict(self.rules.components)) is not None:
+            title = self.constraints[conflict.source].title
+            if conflict.proved:
+                others = "" if conflict.alone else " together with the constraints before it"
+                raise ValueError(
+                    f"constraint {title!r} cannot hold in any row of the declared values{others}; remove or relax it"
+                )
+            raise ValueError(
+                f"constraint {title!r}: no row was found that satisfies it and the constraints before it; "
+                "declare fewer or simpler constraints on its columns"
+            )
         return self
 
     def __repr__(self) -> str:
@@ -124,13 +150,29 @@ class Schema(Declared):
         )
 
     @cached_property
+    def rules(self) -> Rules:
+        """What the constraints say about codes."""
+        return Rules(self.columns, self.constraints)
+
+    def with_constraints(self, *constraints: Constraint | Mapping[str, Any]) -> Schema:
+        """The schema with these constraints instead of its own, each a type or its mapping as in YAML.
+
+        Raises:
+            SchemaError: one is wrong, or they cannot hold together.
+        """
+        fields = {name: getattr(self, name) for name in type(self).model_fields if name != "constraints"}
+        held: Any = constraints
+        return type(self)(**fields, constraints=held)
+
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON form (RFC 8785), in hex."""
         return hashlib.sha256(rfc8785.dumps(self.to_json())).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """The schema as JSON values; `from_json` gives an equal schema back."""
-        return {"format": FORMAT, **self.model_dump(mode="json", exclude_none=True)}
+        body = {"format": FORMAT, **self.model_dump(mode="json", exclude_none=True, exclude={"constraints"})}
+        return body | ({"constraints": [c.to_json() for c in self.constraints]} if self.constraints else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Schema:
@@ -152,13 +194,15 @@ class Schema(Declared):
     def to_yaml(self) -> str:
         """The schema as YAML, stable from one call to the next; `loads` gives an equal schema back."""
         document = CommentedMap()
-        for key in _KEYS[:-1]:
+        for key in _KEYS[:-2]:
             value = getattr(self, key)
             if value is not None and value != type(self).model_fields[key].default:
                 document[key] = scalar(value)
         document["columns"] = CommentedMap()
         for column in self.columns:
             document["columns"][scalar(column.name)] = column_yaml(column)
+        if self.constraints:
+            document["constraints"] = [_flow(constraint.to_mapping()) for constraint in self.constraints]
         return dump_yaml(document)
 
     @classmethod
@@ -291,11 +335,38 @@ def scalar(value: Any) -> Any:
 def dump_yaml(document: CommentedMap) -> str:
     """YAML text of a document, comments included."""
     yaml = YAML(typ="rt", pure=True)
+    yaml.Representer = _Representer
     yaml.width = 2**31
+    yaml.brace_single_entry_mapping_in_flow_sequence = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.allow_unicode = True
     out = StringIO()
     yaml.dump(document, out)
     return out.getvalue()
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes a null out, which inside brackets nothing else would say."""
+
+    def represent_none(self, data: Any) -> Any:
+        """``null``."""
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _Representer.represent_none)
+
+
+def _flow(value: Any) -> Any:
+    """JSON values for YAML on one line, a list of one as what it holds."""
+    if isinstance(value, dict):
+        mapping = CommentedMap((scalar(key), _flow(each)) for key, each in value.items())
+        mapping.fa.set_flow_style()
+        return mapping
+    if isinstance(value, list) and len(value) != 1:
+        listed = CommentedSeq(map(_flow, value))
+        listed.fa.set_flow_style()
+        return listed
+    return _flow(value[0]) if isinstance(value, list) else scalar(value)
 
 
 def _parse_yaml(text: str) -> Any:

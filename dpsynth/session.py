@@ -7,6 +7,7 @@ from typing import Any
 from accountants import Account, Budget, Ledger, Policy, ReasonCode, SigningKey
 from accountants.policy import DEFAULT_POLICY
 from dpsynth.generators import Generator
+from dpsynth.generators.constrained import constrained
 from dpsynth.home import model_store
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.sources import Source, check_structure, open_source
@@ -62,6 +63,7 @@ def fit(
         report("fitting")
         model = plan.generator.fit(private, plan.claim.plan, plan.schema.hints)
         meter.close()
+        model = constrained(model, plan.schema.rules)
         stored = StoredModel(
             model=model,
             transcript=private.transcript,

@@ -18,6 +18,7 @@ from accountants.keys import SigningKey
 from accountants.ledger import Account, Ledger
 from accountants.ledger.state import AccountState, ReleaseState
 from accountants.policy import DEFAULT_POLICY, Policy
+from dpsynth.constraints.checking import Checked, check
 from dpsynth.errors import BundleError
 from dpsynth.progress import report as progress
 from dpsynth.release.bundle import CERTIFICATE, PAGE, README, REPORT, SCHEMA, TABLE, write_bundle
@@ -27,6 +28,7 @@ from dpsynth.release.readme import readme
 from dpsynth.release.report.page import Facts, page
 from dpsynth.release.sealed import Contents, SealedTable, unseal
 from dpsynth.release.software import software
+from dpsynth.schema import Schema
 
 
 @final
@@ -138,6 +140,7 @@ def _opened(
         total=origin.total,
         codes=contents.codes,
         key_id=key.public.key_id,
+        held=_held(origin.schema, contents.parquet),
     )
     said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment)
     html, certificate = page(facts), certificate_page(said)
@@ -150,6 +153,11 @@ def _opened(
     }
     body = statement(said, {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()})
     return Release(body, certificate, html, {**files, CERTIFICATE: sign(body, key)}, not account.ledger.in_memory)
+
+
+def _held(schema: Schema, parquet: bytes) -> list[Checked]:
+    """The schema's constraints on the rows as they are in the file."""
+    return check(schema.columns, schema.constraints, from_parquet(parquet)) if schema.constraints else []
 
 
 def _made(sealed: SealedTable, state: AccountState) -> ReleaseState:

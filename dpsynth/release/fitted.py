@@ -9,11 +9,15 @@ import numpy as np
 import pandas as pd
 
 from accountants import Claim
+from dpsynth.constraints.checking import check
+from dpsynth.constraints.enforcement import Impossible
+from dpsynth.domain import Codes
 from dpsynth.encoding import Encoder, code_dtype
 from dpsynth.errors import BundleError, ModelStoreError
 from dpsynth.generators.base import Model
+from dpsynth.generators.drawing import draw_rows
 from dpsynth.progress import report
-from dpsynth.release.given import Given, encode_given, keep_given
+from dpsynth.release.given import Given, Supplied, encode_given
 from dpsynth.release.parquet import to_parquet
 from dpsynth.release.sealed import Contents, Provenance, SealedTable, seal
 from dpsynth.release.store import ModelStore, StoredModel, digest_of
@@ -98,7 +102,8 @@ class FittedModel:
             The table, closed until `admit`.
 
         Raises:
-            BundleError: `rows` below 1, or a given column or value that the schema does not have.
+            BundleError: `rows` below 1, a given column or value that the schema does not have, or given columns that
+                leave no row that satisfies the schema's constraints.
             ModelStoreError: the model at hand is not the one that was committed.
             LedgerError: the draw cannot be recorded.
         """
@@ -108,18 +113,13 @@ class FittedModel:
         default = max(1, round(stored.model.total))
         rng = np.random.default_rng(seed)
         report("sample", 0.0)
-        if given is None:
-            count, supplied, fixed = wanted or default, None, None
-        else:
-            alone = default if wanted is None and not _sized(given) else wanted
-            supplied, fixed = encode_given(given, alone, encoder)
-            count = len(supplied)
-        codes = stored.model.sample(count, rng, fixed)
+        supplied = None
+        if given is not None:
+            supplied = encode_given(given, default if wanted is None and not _sized(given) else wanted, encoder)
+        count = wanted or default if supplied is None else len(supplied.frame)
+        codes, frame = _drawn(stored.model, encoder, count, rng, supplied)
         report("sample", 0.5)
-        frame = encoder.decode({name: codes[name] for name in encoder.domain.attributes}, rng)
-        if supplied is not None:
-            frame = keep_given(frame, supplied, encoder)
-        names = () if supplied is None else tuple(supplied.columns)
+        names = () if supplied is None else tuple(map(str, supplied.frame.columns))
         compact = {name: np.asarray(codes[name]).astype(code_dtype(encoder.domain[name])) for name in codes}
         sealed = seal(Contents(to_parquet(frame), compact), count, names, self._provenance(stored))
         self.account.draw(self.release, self.digest, sealed.digest, count, list(names))
@@ -151,6 +151,31 @@ class FittedModel:
             model_digest=self.digest,
             numerics=stored.numerics,
         )
+
+
+def _drawn(
+    model: Model, encoder: Encoder, rows: int, rng: np.random.Generator, supplied: Supplied | None
+) -> tuple[Codes, pd.DataFrame]:
+    """Rows as codes and as values.
+
+    Raises:
+        BundleError: the supplied columns leave no row that satisfies the constraints.
+    """
+    problem = ""
+    try:
+        if supplied is None:
+            codes, frame, _ = draw_rows(model, encoder, rows, rng)
+        else:
+            codes, frame, _ = draw_rows(model, encoder, rows, rng, supplied.codes, supplied.points)
+            frame = supplied.keep(frame)
+    except Impossible as error:
+        problem = str(error)
+    if problem:
+        raise BundleError(f"{problem}; give other values, or fewer columns")
+    for found in check(encoder.schema.columns, encoder.schema.constraints, frame):
+        if found.broken:  # whatever the reason: such a table does not leave
+            raise BundleError(f"the drawn table breaks the constraint {found.title!r}, which is a defect; report it")
+    return codes, frame
 
 
 def _rows(rows: Any) -> int:

@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpsynth.columns import Date, Datetime, Float, Integer
+from dpsynth.columns import ColumnBase, Date, Datetime, Float, Integer
 from dpsynth.encoding import Encoder
 from dpsynth.errors import BundleError
+from dpsynth.text import cell_text
 
 Given = Mapping[str, Any] | pd.DataFrame
 
 
-def encode_given(given: Given, rows: int | None, encoder: Encoder) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
-    """The supplied columns as values and as codes, in schema order.
+@dataclass(frozen=True, slots=True, eq=False)
+class Supplied:
+    """The supplied columns, in schema order, one cell for each row.
+
+    Attributes:
+        frame: as they were supplied.
+        codes: what they encode to.
+        exact: numbers and dates as they are released, at the column's type and decimals.
+        points: the same in the column's own grid units; anything where a cell is empty.
+    """
+
+    frame: pd.DataFrame
+    codes: dict[str, NDArray[Any]]
+    exact: dict[str, pd.Series[Any]]
+    points: dict[str, NDArray[np.int64]]
+
+    def keep(self, decoded: pd.DataFrame) -> pd.DataFrame:
+        """`decoded` with the supplied numbers and dates themselves, not others from the same bins."""
+        kept = decoded.copy()
+        for name, cells in self.exact.items():
+            kept[name] = cells.astype(kept[name].dtype).where(decoded[name].notna(), decoded[name])
+        return kept
+
+
+def encode_given(given: Given, rows: int | None, encoder: Encoder) -> Supplied:
+    """The supplied columns as values, as codes and as numbers.
 
     Args:
         given: one value for each column, or a list (or frame) with one value for each row.
@@ -25,15 +54,17 @@ def encode_given(given: Given, rows: int | None, encoder: Encoder) -> tuple[pd.D
         encoder: of the model's schema.
 
     Raises:
-        BundleError: no columns, a column or a value that the schema does not have, or lengths that disagree. It
-            quotes the schema, never a value.
+        BundleError: no columns, a column or a value that the schema does not have, a number out of bounds, or lengths
+            that disagree. It quotes the schema, never a value.
     """
     columns: dict[str, Any] = {str(name): cells for name, cells in given.items()}
     known = encoder.domain.attributes
-    unknown = [name for name in columns if name not in known]
-    if unknown or not columns:
-        got = f"column {str(unknown[0])!r}" if unknown else "no column"
-        raise BundleError(f"'given' names {got}; the schema has {', '.join(known)}")
+    alien = next((name for name in columns if name not in known), None)
+    if alien is not None or not columns:
+        near = get_close_matches(alien, known, n=1) if alien is not None else []
+        got = f"column {alien!r}" if alien is not None else "no column"
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise BundleError(f"'given' names {got}; {hint}the schema has {', '.join(known)}")
     ordered = [name for name in known if name in columns]
     lengths = {len(cells) for cells in columns.values() if not _scalar(cells)}
     if len(lengths) > 1:
@@ -43,40 +74,72 @@ def encode_given(given: Given, rows: int | None, encoder: Encoder) -> tuple[pd.D
         raise BundleError(
             f"'given' has {length} rows and {rows} were asked for; supply one value for each row, at least one"
         )
-    frame = pd.DataFrame(
-        {
-            name: pd.Series([columns[name]] * length if _scalar(columns[name]) else columns[name]).reset_index(
-                drop=True
-            )
-            for name in ordered
-        }
-    )
-    return frame, {name: _codes(name, frame[name], encoder) for name in ordered}
+    frame = pd.DataFrame({name: _cells(columns[name], length) for name in ordered})
+    codes = {name: _codes(name, frame[name], encoder) for name in ordered}
+    exact = {
+        name: _exact(column, frame[name])
+        for name in ordered
+        if isinstance(column := encoder.schema.column(name), Integer | Float | Date | Datetime)
+    }
+    points = {name: _points(encoder.schema.column(name), cells) for name, cells in exact.items()}
+    return Supplied(frame, codes, exact, points)
 
 
-def keep_given(decoded: pd.DataFrame, given: pd.DataFrame, encoder: Encoder) -> pd.DataFrame:
-    """`decoded` with the supplied numbers and dates themselves, not others from the same bins.
+def read_given(path: str | PathLike[str]) -> dict[str, Any]:
+    """Columns to hold, one row for each to be drawn, from a CSV (cells as text) or Parquet file.
+
+    Raises:
+        BundleError: it cannot be read, or has another suffix.
+    """
+    file, reason = Path(path), ""
+    try:
+        if file.suffix == ".parquet":
+            frame = pd.read_parquet(file)
+        elif file.suffix == ".csv":
+            frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+        else:
+            reason = "its name must end in .csv or .parquet"
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not such a table"
+    if reason:
+        raise BundleError(f"cannot read the given columns from {str(path)!r}: {reason}")
+    return {str(name): frame[name] for name in frame.columns}
+
+
+def _cells(cells: Any, length: int) -> pd.Series[Any]:
+    return pd.Series([cells] * length if _scalar(cells) else cells).reset_index(drop=True)
+
+
+def _exact(column: Integer | Float | Date | Datetime, cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers and dates at the column's type and decimals.
 
     Raises:
         BundleError: one lies outside the bounds of its column.
     """
-    kept = decoded.copy()
-    for name in map(str, given.columns):
-        column = encoder.schema.column(name)
-        if not isinstance(column, Integer | Float | Date | Datetime):
-            continue
-        exact = given[name].astype(kept[name].dtype)
-        if isinstance(column, Float):
-            exact = exact.round(column.decimals)
-        low, high = (pd.Series([bound]).astype(exact.dtype)[0] for bound in (column.min, column.max))
-        wrong = int(((exact < low) | (exact > high)).fillna(False).sum())
-        if wrong:
-            raise BundleError(
-                f"{_which(wrong, len(exact))} given for column {name!r} are out of bounds; "
-                f"the schema has {column.min} to {column.max}"
-            )
-        kept[name] = exact.where(decoded[name].notna(), decoded[name])
-    return kept
+    kind: Any = {Integer: "Int64", Float: "Float64"}.get(type(column), "datetime64[s]")
+    blank = cells.map(lambda cell: isinstance(cell, str) and not cell.strip()).astype(bool)
+    exact: pd.Series[Any] = cells.mask(blank, None).astype(kind)
+    if isinstance(column, Float):
+        exact = exact.round(column.decimals)
+    elif isinstance(column, Date):
+        exact = exact.dt.floor("D")
+    low, high = (pd.Series([bound]).astype(exact.dtype)[0] for bound in (column.min, column.max))
+    wrong = int(((exact < low) | (exact > high)).fillna(False).sum())
+    if wrong:
+        raise BundleError(
+            f"{_which(wrong, len(exact))} given for column {column.name!r} are out of bounds; "
+            f"the schema has {column.min} to {column.max}"
+        )
+    return exact
+
+
+def _points(column: ColumnBase, exact: pd.Series[Any]) -> NDArray[np.int64]:
+    if isinstance(column, Integer | Float):
+        numbers = exact.to_numpy(dtype=np.float64, na_value=0.0) * (column.unit if isinstance(column, Float) else 1)
+        return np.asarray(np.rint(numbers), dtype=np.int64)
+    moments = exact.fillna(pd.Timestamp(0)).to_numpy(dtype="datetime64[s]")
+    step = 86400 if isinstance(column, Date) else 1
+    return np.asarray(moments.astype(np.int64) // step, dtype=np.int64)
 
 
 def _codes(name: str, cells: pd.Series[Any], encoder: Encoder) -> NDArray[Any]:
@@ -86,8 +149,11 @@ def _codes(name: str, cells: pd.Series[Any], encoder: Encoder) -> NDArray[Any]:
     if wrong:
         labels = encoder.decode_labels(name)[:-1]
         shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+        text = cell_text(cells.iloc[int(np.flatnonzero(codes == outside)[0])]) or ""
+        near = get_close_matches(text, labels, n=1)  # names a value of the schema, not the one that was given
+        hint = f"did you mean {near[0]!r}? allowed are" if near else "allowed are"
         raise BundleError(
-            f"{_which(wrong, len(cells))} given for column {name!r} are not in the schema; allowed are {shown}"
+            f"{_which(wrong, len(cells))} given for column {name!r} are not in the schema; {hint} {shown}"
         )
     return codes
 
@@ -100,4 +166,4 @@ def _scalar(cells: Any) -> bool:
     return isinstance(cells, str | bytes) or not hasattr(cells, "__len__")
 
 
-__all__ = ["Given", "encode_given", "keep_given"]
+__all__ = ["Given", "Supplied", "encode_given", "read_given"]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from accountants import Budget, Meter
 from dpsynth.encoding import Encoder
 from dpsynth.generators import Generator
+from dpsynth.generators.constrained import constrained
+from dpsynth.generators.drawing import draw_rows
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
 from dpsynth.planned import plan
@@ -82,9 +84,9 @@ def synthesize_without_privacy(
     private = PrivateTable(read, Meter(planned.claim.plan), source)
     model = planned.generator.fit(private, planned.claim.plan, schema.hints)
     rng = np.random.default_rng([seed, 1])  # not the stream that the noise came from
-    codes = model.sample(rows if rows is not None else max(1, round(model.total)), rng)
-    encoder = Encoder(schema)
-    return NotPrivateTable(encoder.decode({name: codes[name] for name in schema.domain.attributes}, rng), noise)
+    count = rows if rows is not None else max(1, round(model.total))
+    _, frame, _ = draw_rows(constrained(model, schema.rules), Encoder(schema), count, rng)
+    return NotPrivateTable(frame, noise)
 
 
 __all__ = ["NoNoise", "synthesize_without_privacy"]

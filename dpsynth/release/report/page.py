@@ -25,6 +25,7 @@ from accountants.certificate import (
 from accountants.exact import UP
 from accountants.lifetime import Lifetime
 from accountants.reading import Reading, read
+from dpsynth.constraints.checking import Checked
 from dpsynth.domain import Codes
 from dpsynth.release.report.budget import Look, spending
 from dpsynth.release.report.charts import bars, percent, shorten
@@ -54,6 +55,7 @@ class Facts:
         total: the model's noisy estimate of the number of rows.
         codes: the released rows, encoded.
         key_id: of the signer.
+        held: the schema's constraints, checked on the released rows.
     """
 
     dataset: str
@@ -68,6 +70,7 @@ class Facts:
     total: float
     codes: Codes
     key_id: str
+    held: Sequence[Checked] = ()
 
 
 def page(facts: Facts) -> str:
