@@ -120,11 +120,8 @@ class MST:
         tree = JunctionTree.of(domain, ())
         chosen: list[Clique] = []
         for step in range(len(domain) - 1):
-            candidates: list[Clique] = [
-                (a, b)
-                for a, b in combinations(domain.attributes, 2)
-                if component[a] != component[b] and tree.fits((a, b), self.max_cells)
-            ]
+            apart = (p for p in combinations(domain.attributes, 2) if component[p[0]] != component[p[1]])
+            candidates = tree.fitting(apart, self.max_cells)
             if not choices:
                 return candidates
             if not candidates:  # the plan's looks are asked whatever the answers were; this one decides nothing
@@ -134,7 +131,7 @@ class MST:
             chosen.append(edge)
             kept, merged = component[edge[0]], component[edge[1]]
             component = {a: kept if c == merged else c for a, c in component.items()}
-            tree = JunctionTree.of(domain, chosen)
+            tree = tree.grown(edge)
             share = self.one_way_share + self.select_share * (step + 1) / len(choices)
             report("MST", share, f"pair {step + 1} of {len(choices)}")
         return chosen
