@@ -60,7 +60,9 @@ def mean_two_way(one: dict[str, Any], other: dict[str, Any], sizes: dict[str, in
     return float(pairs[np.triu_indices(len(sizes), 1)].mean())
 
 
-def one_fit(columns: int, rows: int, generator: str, settings: dict[str, Any], epsilon: str, seed: int) -> dict[str, Any]:
+def one_fit(
+    columns: int, rows: int, generator: str, settings: dict[str, Any], epsilon: str, seed: int
+) -> dict[str, Any]:
     import pandas as pd
 
     from accountants import Allowance, Budget, Meter

@@ -145,12 +145,16 @@ class _Product:
         self._shares: Mapping[str, NDArray[np.float64]] = {
             a: model.project((a,)) / model.total for a in domain.attributes
         }
+        self._known: dict[Clique, NDArray[np.float64]] = {}
 
     def project(self, clique: Clique) -> NDArray[np.float64]:
         """Counts over `clique`: the product of the one-way shares, times the total."""
+        if clique in self._known:
+            return self._known[clique]
         counts: NDArray[np.float64] = np.array(self._total)
         for attribute in clique:
             counts = np.multiply.outer(counts, self._shares[attribute])
+        self._known[clique] = counts
         return counts
 
 

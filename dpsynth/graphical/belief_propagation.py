@@ -192,22 +192,8 @@ class Calibrated:
 
     def _covering(self, wanted: set[str]) -> list[Factor]:
         """Beliefs and conditionals of the smallest connected set of bags that covers `wanted`."""
-        alive = set(range(len(self.tree.bags)))
-        while True:
-            children = {p: [c for c in alive if self.tree.parents[c] == p] for p in alive}
-            for i in sorted(alive):
-                neighbours = [*children[i], self.tree.parents[i]]
-                neighbours = [n for n in neighbours if n in alive]
-                if len(neighbours) > 1 or len(alive) == 1:
-                    continue
-                others = set().union(*(self.tree.bags[n] for n in alive if n != i))
-                if wanted.intersection(self.tree.bags[i]) <= others:
-                    alive.discard(i)
-                    break
-            else:
-                break
-        top = min(alive)
-        return [self.beliefs[i] if i == top else self.conditionals[i] for i in sorted(alive)]
+        alive = sorted(self.tree.between(wanted))
+        return [self.beliefs[i] if i == alive[0] else self.conditionals[i] for i in alive]
 
 
 def _product(factors: Sequence[Factor]) -> Factor:

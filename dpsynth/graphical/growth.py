@@ -97,14 +97,14 @@ class Growth:
     def bounds(self, candidates: Integers) -> Floats:
         """Cells the tree has at most with each candidate added (rows of two or three different attributes).
 
-        Rounded up by far more than floats err; `grown` keeps to it.
+        Padded by far more than floats err, then cut to whole cells; `grown` keeps to it.
         """
         added = np.empty(len(candidates))
         for start in range(0, len(candidates), _CHUNK):
             part = candidates[start : start + _CHUNK]
             added[start : start + _CHUNK] = self._pairs(part.T)[0] if part.shape[1] == 2 else self._triples(part)
         now = float(self.cells) if self.cells < 2**1000 else np.inf
-        grown: Floats = np.where(added > 0.0, (now + added) * (1.0 + 1e-9), now)
+        grown: Floats = np.where(added > 0.0, np.floor((now + added) * (1.0 + 1e-9)), now)
         return grown
 
     def _pairs(self, pair: Integers) -> tuple[Floats, Integers]:
@@ -171,7 +171,7 @@ class Growth:
         """
         if any(candidate & ~bag == 0 for bag in self.bags):
             return self.cells, list(self.bags)
-        region = self._between(bits(candidate))
+        region = self.between(bits(candidate))
         here = [self.bags[k] for k in region]
         found = [self._retriangulated(region, candidate, cliques)]
         found += [maximal([*here, *new]) for new in self._carried(candidate)]
@@ -195,11 +195,13 @@ class Growth:
         _, fresh = triangulate(self.shape, [*inside, *whole, candidate], bits(mask))
         return [bag for bag in fresh if bag not in whole]  # a separator is inside a bag of the rest
 
-    def _between(self, attributes: Sequence[int]) -> set[int]:
+    def between(self, attributes: Sequence[int]) -> set[int]:
         """The smallest connected set of bags that covers the attributes."""
         wanted = 0
         for v in attributes:
             wanted |= 1 << v
+        if not attributes:
+            return set()
         start = int(self._top[attributes[0]])
         region = {start}
         for v in attributes[1:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -150,14 +151,19 @@ class JunctionTree:
         for size in (2, 3):
             at = [i for i, c in enumerate(asked) if len(c) == size]
             if at:
-                indices = np.array([[place[a] for a in asked[i]] for i in at], dtype=np.int64)
-                bounds[at] = self.growth.bounds(indices)
+                names = chain.from_iterable(asked[i] for i in at)
+                indices = np.fromiter(map(place.__getitem__, names), np.int64, size * len(at))
+                bounds[at] = self.growth.bounds(indices.reshape(-1, size))
         fitting = bounds <= min(max_cells, 2**62)
         refused = [i for i in np.argsort(bounds, kind="stable") if not fitting[i]]
         small = [i for i in refused if len(asked[i]) in (2, 3)][:_RETRIED]
         for i in [*small, *(i for i in refused if len(asked[i]) not in (2, 3))]:
             fitting[i] = self.fits(asked[i], max_cells)
         return [asked[i] for i in np.flatnonzero(fitting)]
+
+    def between(self, attributes: Iterable[str]) -> set[int]:
+        """Indices of the smallest connected set of bags that covers the attributes."""
+        return self.growth.between(self.domain.axes(tuple(attributes))) or {0}
 
     @property
     def growth(self) -> Growth:

@@ -23,7 +23,7 @@ def exact_counts(codes: Mapping[str, NDArray[Any]], domain: Domain, clique: Cliq
     Codes must be inside the domain; one row adds one to exactly one cell, so a unit of at most k rows moves the table
     by at most k in L1 and in L2.
     """
-    shape = domain.project(clique).shape
+    shape = domain.shape_of(clique)
     if not clique:
         return np.asarray(len(next(iter(codes.values()))), np.int64)
     index = codes[clique[0]].astype(np.intp)
