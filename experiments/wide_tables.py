@@ -1,9 +1,9 @@
 """Wide tables: time, memory and error of the marginal generators as columns grow.
 
-The source tables are drawn from public random Bayesian networks (no private data): every column has up to two parents among
-the few columns before it, and a conditional table of its own, so that dependence is real and mostly local. Each
-fit runs in a process of its own with one thread, so that time and peak memory are its own. `mean_2way` is the mean total
-variation distance over all pairs of columns between the synthetic table and the source, a figure that only
+The source tables are drawn from public random Bayesian networks: every column has up to two parents among
+the few columns before it and a conditional table of its own, so that dependence is real and mostly local. Each
+fit runs in a process of its own with one thread, so that time and peak memory are its own. `mean_2way` is the mean
+total variation distance over all pairs of columns between the synthetic table and the source, a figure that only
 a public table may have.
 
     python experiments/wide_tables.py --columns 14 50 250 --out experiments/results/wide_tables.tsv

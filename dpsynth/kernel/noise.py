@@ -35,7 +35,7 @@ _WEIGHT_DIGITS = 90
 _MANY = 64
 """From this many candidates on, floats locate the point of a selection where they are certain."""
 _WEIGHT_ERROR = 2.0**-28
-"""Bound on the error of a sum of up to 2^22 float weights, relative to the sum of all; a float's own is 2^-31 at most."""
+"""Bound on the error of a sum of up to 2^22 float weights, relative to the sum of all; rounding makes 2^-31 at most."""
 
 
 class Bits(Protocol):

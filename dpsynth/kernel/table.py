@@ -243,7 +243,7 @@ def _bounded(rows: Rows, key: bytes) -> dict[str, NDArray[Any]]:
     codes, units, names = rows._open()
     if units is None:
         return codes
-    keep = bound(units, names, _content(codes), rows.schema.at_most, key)
+    keep = bound(units, names, _Content(codes), rows.schema.at_most, key)
     return {attribute: column[keep] for attribute, column in codes.items()}
 
 
@@ -260,7 +260,12 @@ def sealed(look: Callable[[], T]) -> T:
     raise KernelError("a look failed inside the kernel; it was charged, and its details are withheld as private")
 
 
-def _content(codes: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """Encoded rows as bytes, shape (rows, 4 * columns): what bounding hashes."""
-    columns = [column.astype("<u4") for column in codes.values()]
-    return np.ascontiguousarray(np.stack(columns, axis=1)).view(np.uint8)
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """Encoded rows as bytes, shape (asked, 4 * columns): what bounding hashes."""
+
+    codes: Mapping[str, NDArray[Any]]
+
+    def __getitem__(self, rows: NDArray[np.intp], /) -> NDArray[np.uint8]:
+        columns = [column[rows].astype("<u4") for column in self.codes.values()]
+        return np.ascontiguousarray(np.stack(columns, axis=1)).view(np.uint8)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dpsynth.encoding import unit_tokens
 from dpsynth.kernel import Rows
 from dpsynth.kernel.contribution import bound
-from dpsynth.kernel.table import _bounded, _content
+from dpsynth.kernel.table import _bounded, _Content
 from dpsynth.schema import Schema
 
 KEY = bytes(32)
@@ -93,7 +93,7 @@ def kept_of_a_source(table, cuts):
     ]
     rows = Rows(pa.concat_tables(parts) if parts else types.empty_table(), SCHEMA)
     codes, units, names = rows._open()
-    keep = bound(units, names, _content(codes), SCHEMA.at_most, KEY)
+    keep = bound(units, names, _Content(codes), SCHEMA.at_most, KEY)
     assert {a: c.tolist() for a, c in _bounded(rows, KEY).items()} == {a: c[keep].tolist() for a, c in codes.items()}
     result: dict[bytes, Counter] = {}
     for unit, v, w in zip(units[keep], codes["v"][keep], codes["w"][keep], strict=True):
