@@ -128,7 +128,7 @@ def main() -> None:
         asked = {"columns": columns, "rows": arguments.rows, "generator": generator, "settings": arguments.settings}
         asked |= {"epsilon": epsilon, "seed": seed}
         command = [sys.executable, "-P", str(here), "--one", json.dumps(asked)]
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
         row = json.loads(done.stdout)
         print(*row.values(), sep="\t", flush=True)
         if arguments.out:

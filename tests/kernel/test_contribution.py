@@ -111,3 +111,13 @@ def test_batches_have_no_say_and_no_unit_touches_another(table, cuts, other_cuts
     token = unit_tokens(pa.array([gone]))[0]
     without = kept_of_a_source([row for row in table if row[0] != gone], other_cuts)
     assert without == {unit: rows for unit, rows in whole.items() if unit != token}
+
+
+def test_content_gathered_in_blocks_keeps_the_same_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    units, content = rng.integers(-1, 40, 600), rng.integers(0, 5, (600, 3)).astype(np.uint8)
+    names = [str(i).encode() for i in range(40)]
+    whole = bound(units, names, content, 3, KEY)
+    for block in (1, 20, 100):
+        monkeypatch.setattr("dpsynth.kernel.contribution._BLOCK", block)
+        np.testing.assert_array_equal(bound(units, names, content, 3, KEY), whole)
