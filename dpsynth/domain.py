@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -27,11 +27,13 @@ class Domain:
 
     attributes: tuple[str, ...]
     shape: tuple[int, ...]
+    _places: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.attributes) != len(self.shape):
             raise ValueError(f"{len(self.attributes)} attributes but {len(self.shape)} sizes; give one size each")
-        if len(set(self.attributes)) != len(self.attributes):
+        object.__setattr__(self, "_places", dict(zip(self.attributes, range(len(self.attributes)), strict=True)))
+        if len(self._places) != len(self.attributes):
             twice = sorted({a for a in self.attributes if self.attributes.count(a) > 1})
             raise ValueError(f"attributes named twice: {twice}; each name may occur once")
         if any(size < 1 for size in self.shape):
@@ -46,10 +48,10 @@ class Domain:
         return len(self.attributes)
 
     def __contains__(self, attribute: object) -> bool:
-        return attribute in self.attributes
+        return attribute in self._places
 
     def __getitem__(self, attribute: str) -> int:
-        return self.shape[self.attributes.index(attribute)]
+        return self.shape[self._places[attribute]]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -63,21 +65,23 @@ class Domain:
             KeyError: an attribute is not in the domain.
         """
         wanted = set(attributes)
-        unknown = wanted - set(self.attributes)
+        unknown = wanted - self._places.keys()
         if unknown:
             raise KeyError(f"not in the domain: {sorted(unknown)}; the domain has {list(self.attributes)}")
-        return tuple(a for a in self.attributes if a in wanted)
+        return tuple(sorted(wanted, key=self._places.__getitem__))
 
     def project(self, clique: Sequence[str]) -> Domain:
         """The sub-domain of `clique`, in the order given."""
-        sizes = self.sizes
-        return Domain(tuple(clique), tuple(sizes[a] for a in clique))
+        return Domain(tuple(clique), self.shape_of(clique))
+
+    def shape_of(self, clique: Sequence[str]) -> tuple[int, ...]:
+        """The shape of the marginal over `clique`, axes in the order given."""
+        return tuple(self.shape[self._places[a]] for a in clique)
 
     def size(self, clique: Sequence[str] | None = None) -> int:
         """Number of cells of the marginal over `clique` (of the full table when None), an exact integer."""
-        sizes = self.sizes
-        return prod(self.shape) if clique is None else prod(sizes[a] for a in clique)
+        return prod(self.shape) if clique is None else prod(self.shape_of(clique))
 
     def axes(self, clique: Sequence[str]) -> tuple[int, ...]:
         """Positions of `clique`'s attributes in this domain."""
-        return tuple(self.attributes.index(a) for a in clique)
+        return tuple(self._places[a] for a in clique)

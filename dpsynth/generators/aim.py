@@ -166,7 +166,7 @@ class _Run:
     def _candidates(self, round_mu_squared: float) -> list[Clique]:
         """What fits into a model whose size grows with the budget spent, this round included."""
         limit = int(self.recipe.max_cells * min(1.0, self.spent + round_mu_squared / self.budget))
-        return [c for c in self.weights if self.graphical.tree.fits(c, limit)]
+        return self.graphical.tree.fitting(self.weights, limit)
 
     def _round(self, candidates: list[Clique], mu_squared: float) -> bool:
         """Choose, measure, fit. False if the model moved less than the noise of the measurement would."""
@@ -198,6 +198,7 @@ class _Run:
         return estimate(
             self.domain,
             self.measurements,
+            tree=warm.tree.covering(m.clique for m in self.measurements) if warm else None,
             max_cells=self.recipe.max_cells,
             warm=warm.potentials if warm else None,
             smoothing=self.recipe.smoothing,

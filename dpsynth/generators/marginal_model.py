@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators.recoding import Recoding
-from dpsynth.graphical import GraphicalModel
+from dpsynth.graphical import GraphicalModel, JunctionTree
 
 
 class MarginalModel:
@@ -69,6 +69,7 @@ class MarginalModel:
             "attributes": list(self.domain.attributes),
             "shape": list(self.domain.shape),
             "cliques": [list(c) for c in cliques],
+            "bags": [list(b) for b in sorted(self.graphical.tree.bags, key=self.domain.axes)],
             "total": self.total,
         }
         arrays: dict[str, NDArray[Any]] = {}
@@ -101,10 +102,11 @@ class MarginalModel:
                 for i, c in enumerate(header["cliques"])
             }
             total = float(header["total"])
+            bags = [tuple(bag) for bag in header["bags"]] if "bags" in header else [*potentials]
         except KeyError as missing:
             raise ValueError(f"incomplete model: {missing} is missing") from missing
         recoding = Recoding.of(base, maps, weights)
-        return cls(recoding, GraphicalModel(recoding.domain, potentials, total))
+        return cls(recoding, GraphicalModel(recoding.domain, potentials, total, JunctionTree.of(recoding.domain, bags)))
 
 
 __all__ = ["MarginalModel"]

@@ -120,11 +120,8 @@ class MST:
         tree = JunctionTree.of(domain, ())
         chosen: list[Clique] = []
         for step in range(len(domain) - 1):
-            candidates: list[Clique] = [
-                (a, b)
-                for a, b in combinations(domain.attributes, 2)
-                if component[a] != component[b] and tree.fits((a, b), self.max_cells)
-            ]
+            apart = (p for p in combinations(domain.attributes, 2) if component[p[0]] != component[p[1]])
+            candidates = tree.fitting(apart, self.max_cells)
             if not choices:
                 return candidates
             if not candidates:  # the plan's looks are asked whatever the answers were; this one decides nothing
@@ -134,7 +131,7 @@ class MST:
             chosen.append(edge)
             kept, merged = component[edge[0]], component[edge[1]]
             component = {a: kept if c == merged else c for a, c in component.items()}
-            tree = JunctionTree.of(domain, chosen)
+            tree = tree.grown(edge)
             share = self.one_way_share + self.select_share * (step + 1) / len(choices)
             report("MST", share, f"pair {step + 1} of {len(choices)}")
         return chosen
@@ -148,12 +145,16 @@ class _Product:
         self._shares: Mapping[str, NDArray[np.float64]] = {
             a: model.project((a,)) / model.total for a in domain.attributes
         }
+        self._known: dict[Clique, NDArray[np.float64]] = {}
 
     def project(self, clique: Clique) -> NDArray[np.float64]:
         """Counts over `clique`: the product of the one-way shares, times the total."""
+        if clique in self._known:
+            return self._known[clique]
         counts: NDArray[np.float64] = np.array(self._total)
         for attribute in clique:
             counts = np.multiply.outer(counts, self._shares[attribute])
+        self._known[clique] = counts
         return counts
 
 

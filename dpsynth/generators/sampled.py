@@ -27,7 +27,7 @@ class Sampled:
 
     def project(self, clique: Clique) -> NDArray[np.float64]:
         """Expected counts over `clique`, axes in its order, in rows."""
-        shape = self._domain.project(clique).shape
+        shape = self._domain.shape_of(clique)
         cell = self._codes[clique[0]]
         for attribute, size in zip(clique[1:], shape[1:], strict=True):
             cell = cell * size + self._codes[attribute]

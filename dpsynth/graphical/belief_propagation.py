@@ -32,8 +32,8 @@ class _Into:
     shape: tuple[int, ...]
     kept: tuple[int, ...]
     back: tuple[int, ...]
-    leading: int
-    trailing: int
+    leading: Array | None
+    trailing: Array | None
     middle: tuple[int, ...]
     formula: str
 
@@ -52,29 +52,36 @@ class _Into:
         left = "".join(n for n, (summed, _) in zip(names, blocks, strict=True) if not summed)
         return cls(
             host=host,
-            order=tuple(clique.index(a) for a in inside),
+            order=_turned(clique.index(a) for a in inside),
             shape=tuple(sizes[a] if a in clique else 1 for a in holder),
             kept=tuple(sizes[a] for a in inside),
-            back=tuple(inside.index(a) for a in clique),
-            leading=leading,
-            trailing=trailing,
+            back=_turned(inside.index(a) for a in clique),
+            leading=np.ones(leading) if leading > 1 else None,
+            trailing=np.ones(trailing) if trailing > 1 else None,
             middle=tuple(cells for _, cells in blocks),
             formula=f"{names}->{left}" if names != left else "",
         )
 
     def spread(self, values: Array) -> Array:
         """A view of the clique's array that broadcasts against the holder's."""
-        return values.transpose(self.order).reshape(self.shape)
+        return (values.transpose(self.order) if self.order else values).reshape(self.shape)
 
     def gather(self, values: Array) -> Array:
         """The holder's array summed down to the clique, axes in the clique's order."""
-        if self.trailing > 1:
-            values = values.reshape(-1, self.trailing) @ np.ones(self.trailing)
-        if self.leading > 1:
-            values = np.ones(self.leading) @ values.reshape(self.leading, -1)
+        if self.trailing is not None:
+            values = values.reshape(-1, len(self.trailing)) @ self.trailing
+        if self.leading is not None:
+            values = self.leading @ values.reshape(len(self.leading), -1)
         if self.formula:
             values = np.einsum(self.formula, values.reshape(self.middle))
-        return values.reshape(self.kept).transpose(self.back)
+        values = values.reshape(self.kept)
+        return values.transpose(self.back) if self.back else values
+
+
+def _turned(order: Iterable[int]) -> tuple[int, ...]:
+    """A permutation of axes; empty where it changes nothing."""
+    found = tuple(order)
+    return () if found == tuple(range(len(found))) else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ class _Bag:
     separator: int
     separator_first: bool
     separator_shape: tuple[int, ...]
+    matrix: tuple[int, int]
+    ones: Array
     parent: int
     message: _Into | None
 
@@ -110,6 +119,8 @@ class _Bag:
             separator=columns,
             separator_first=first,
             separator_shape=tuple(sizes[a] for a in separator),
+            matrix=(columns, rows) if first else (rows, columns),
+            ones=np.ones(rows),
             parent=parent,
             message=_Into.of(parent, parents_layout, sizes, separator) if parent >= 0 else None,
         )
@@ -120,30 +131,24 @@ class _Bag:
         One exponential per cell: the bag's peak is taken out first, and only if a separator's row then
         underflows is every row shifted by its own peak.
         """
-        shape = (self.separator, self.residual) if self.separator_first else (self.residual, self.separator)
-        table = log_values.reshape(shape)
-        axis = 1 if self.separator_first else 0
-        peak: Array = np.full(self.separator, table.max())
-        shifted = np.exp(table - peak[0])
-        mass = self._sum(shifted)
+        table = log_values.reshape(self.matrix)
+        peak: Array = table.max(keepdims=True).ravel()
+        shifted = table - peak
+        mass = self._sum(np.exp(shifted, out=shifted))
         if mass.min() < _UNDERFLOW:
-            peak = table.max(axis=axis)
-            shifted = np.exp(table - (peak[:, None] if self.separator_first else peak))
-            mass = self._sum(shifted)
+            peak = table.max(axis=1 if self.separator_first else 0)
+            np.subtract(table, peak[:, None] if self.separator_first else peak, out=shifted)
+            mass = self._sum(np.exp(shifted, out=shifted))
         shifted /= mass[:, None] if self.separator_first else mass
         return shifted.reshape(self.shape), np.log(mass) + peak
 
     def scaled(self, conditional: Array, separator: Array) -> Array:
         """The joint P(residual, separator) from the conditional and the separator's marginal."""
-        if self.separator_first:
-            joint = conditional.reshape(self.separator, self.residual) * separator.reshape(-1, 1)
-        else:
-            joint = conditional.reshape(self.residual, self.separator) * separator.reshape(1, -1)
-        return joint.reshape(self.shape)
+        across = (-1, 1) if self.separator_first else (1, -1)
+        return (conditional.reshape(self.matrix) * separator.reshape(across)).reshape(self.shape)
 
     def _sum(self, table: Array) -> Array:
-        ones = np.ones(self.residual)
-        return table @ ones if self.separator_first else ones @ table
+        return table @ self.ones if self.separator_first else self.ones @ table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,22 +197,8 @@ class Calibrated:
 
     def _covering(self, wanted: set[str]) -> list[Factor]:
         """Beliefs and conditionals of the smallest connected set of bags that covers `wanted`."""
-        alive = set(range(len(self.tree.bags)))
-        while True:
-            children = {p: [c for c in alive if self.tree.parents[c] == p] for p in alive}
-            for i in sorted(alive):
-                neighbours = [*children[i], self.tree.parents[i]]
-                neighbours = [n for n in neighbours if n in alive]
-                if len(neighbours) > 1 or len(alive) == 1:
-                    continue
-                others = set().union(*(self.tree.bags[n] for n in alive if n != i))
-                if wanted.intersection(self.tree.bags[i]) <= others:
-                    alive.discard(i)
-                    break
-            else:
-                break
-        top = min(alive)
-        return [self.beliefs[i] if i == top else self.conditionals[i] for i in sorted(alive)]
+        alive = sorted(self.tree.between(wanted))
+        return [self.beliefs[i] if i == alive[0] else self.conditionals[i] for i in alive]
 
 
 def _product(factors: Sequence[Factor]) -> Factor:
@@ -245,12 +236,15 @@ class MessagePassing:
             self._bags.append(_Bag.of(tree, index, self._bags[parent].attributes if parent >= 0 else ()))
         self.shapes = tuple(tree.domain.project(c).shape for c in self.cliques)
         by_size = sorted(range(len(self.cliques)), key=lambda i: (len(self.cliques[i]), i))
+        cells = [prod(shape) for shape in self.shapes]
+        place = {a: 1 << i for i, a in enumerate(tree.domain.attributes)}
+        masks = [sum(place[a] for a in c) for c in self.cliques]
         self._steps: list[tuple[int, bool, _Into]] = []  # (clique, held by a clique?, how), small cliques first
-        for place, i in enumerate(by_size):
-            clique = self.cliques[i]
-            holders = [j for j in by_size[place + 1 :] if set(clique) < set(self.cliques[j])]
+        for position, i in enumerate(by_size):
+            clique, mask = self.cliques[i], masks[i]
+            holders = [j for j in by_size[position + 1 :] if mask & ~masks[j] == 0]
             if holders:
-                host = min(holders, key=lambda j: (tree.domain.size(self.cliques[j]), j))
+                host = min(holders, key=lambda j: (cells[j], j))
                 self._steps.append((i, True, _Into.of(host, self.cliques[host], sizes, clique)))
                 continue
             bag = tree.bag_of(clique)

@@ -86,6 +86,7 @@ def estimate(
     domain: Domain,
     measurements: Sequence[Measurement],
     *,
+    tree: JunctionTree | None = None,
     max_cells: int = 4_000_000,
     warm: Mapping[Clique, Array] | None = None,
     smoothing: float = 0.2,
@@ -111,6 +112,7 @@ def estimate(
     Args:
         domain: the attributes; those nothing was measured of come out uniform.
         measurements: any cliques, repeated or overlapping; none at all gives the uniform distribution.
+        tree: a junction tree with every clique in some bag; by default one is triangulated for them.
         max_cells: limit on the junction tree; working memory is about five times that many floats.
         warm: potentials of an earlier fit, by clique, to start from.
         smoothing: weight of the entropy, positive.
@@ -125,7 +127,7 @@ def estimate(
     combined = combine(domain, measurements)
     total = estimate_total(measurements)
     cliques = tuple(sorted(combined, key=lambda c: (len(c), domain.axes(c))))
-    tree = JunctionTree.of(domain, cliques)
+    tree = tree or JunctionTree.of(domain, cliques)
     if tree.cells > max_cells:
         raise ModelTooLarge("the junction tree", tree.cells, max_cells)
     if not cliques:

@@ -3,110 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from math import prod
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+import numpy as np
 
 from dpsynth.domain import Clique, Domain
+from dpsynth.graphical.growth import Growth
+from dpsynth.graphical.triangulation import bits, cells, triangulate
 
-# Attribute sets are bit masks over the positions in the domain: unions, subsets and fill-in are single operations.
-
-
-@lru_cache(maxsize=2**15)
-def _bits(mask: int) -> tuple[int, ...]:
-    found = []
-    while mask:
-        low = mask & -mask
-        found.append(low.bit_length() - 1)
-        mask ^= low
-    return tuple(found)
-
-
-def _maximal(masks: Iterable[int]) -> list[int]:
-    """The masks contained in no other, first come first kept."""
-    kept: list[int] = []
-    for mask in sorted(set(masks), key=lambda m: (-m.bit_count(), m)):
-        if not any(mask & other == mask for other in kept):
-            kept.append(mask)
-    return kept
-
-
-def _adjacency(count: int, cliques: Iterable[int]) -> list[int]:
-    adjacent = [0] * count
-    for clique in cliques:
-        for v in _bits(clique):
-            adjacent[v] |= clique
-    return [mask & ~(1 << v) for v, mask in enumerate(adjacent)]
-
-
-def _strip(adjacent: list[int]) -> tuple[list[int], set[int]]:
-    """Eliminate, in place, every vertex whose neighbours are complete, until none is left.
-
-    Such vertices add no edge, so it costs nothing to take them first; if nothing remains the graph was chordal.
-
-    Returns:
-        Their bags, and the vertices that remain.
-    """
-    remaining = set(range(len(adjacent)))
-    bags = []
-    waiting = list(range(len(adjacent)))
-    while waiting:
-        v = waiting.pop()
-        around = adjacent[v]
-        if v not in remaining or any(around & ~adjacent[u] & ~(1 << u) for u in _bits(around)):
-            continue
-        remaining.remove(v)
-        bags.append(around | 1 << v)
-        for u in _bits(around):
-            adjacent[u] &= ~(1 << v)
-            waiting.append(u)
-    return bags, remaining
-
-
-def _eliminate(shape: Sequence[int], adjacent: list[int], remaining: set[int], fill_first: bool) -> list[int]:
-    """Bags of a greedy elimination: least fill-in (ties: fewest cells) or fewest cells (ties: least fill-in).
-
-    Changes `adjacent`. Deterministic: remaining ties go to the attribute that comes first in the domain.
-    """
-
-    def score(v: int) -> tuple[int, int, int]:
-        around = adjacent[v]
-        neighbours = _bits(around)
-        cells = prod((shape[u] for u in neighbours), start=shape[v])
-        fill = sum((around & ~adjacent[u]).bit_count() - 1 for u in neighbours)
-        return (fill, cells, v) if fill_first else (cells, fill, v)
-
-    scores = {v: score(v) for v in remaining}
-    bags = []
-    while scores:
-        v = min(scores.values())[2]
-        del scores[v]
-        around = adjacent[v]
-        bags.append(around | 1 << v)
-        changed = around
-        for u in _bits(around):
-            grown = (adjacent[u] | around) & ~(1 << u) & ~(1 << v)
-            if grown != adjacent[u] & ~(1 << v):
-                changed |= grown
-            adjacent[u] = grown
-        for u in _bits(changed):
-            scores[u] = score(u)
-    return bags
-
-
-def _cells(shape: Sequence[int], mask: int) -> int:
-    return prod(shape[v] for v in _bits(mask))
-
-
-def _triangulate(shape: Sequence[int], cliques: Sequence[int]) -> tuple[int, list[int]]:
-    """The smaller of two greedy triangulations: (cells over all bags, maximal bags)."""
-    adjacent = _adjacency(len(shape), cliques)
-    stripped, core = _strip(adjacent)
-    found = []
-    for fill_first in (True, False) if core else (True,):
-        bags = _maximal([*stripped, *_eliminate(shape, list(adjacent), core, fill_first)])
-        found.append((sum(_cells(shape, bag) for bag in bags), bags))
-    return min(found, key=lambda pair: pair[0])
+_RETRIED = 256
+"""Candidates whose bound exceeds the limit and that are triangulated all the same, the closest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +35,10 @@ class JunctionTree:
     bags: tuple[Clique, ...]
     parents: tuple[int, ...]
     separators: tuple[Clique, ...]
-    _grown: dict[int, int] = field(default_factory=dict, repr=False)
+    _masks: tuple[int, ...] = field(repr=False)
+    _clique_masks: tuple[int, ...] = field(repr=False)
+    _growth: list[Growth] = field(default_factory=list, repr=False)
+    _grown: dict[int, tuple[int, list[int]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, domain: Domain, cliques: Iterable[Clique]) -> JunctionTree:
@@ -145,13 +55,22 @@ class JunctionTree:
         if not len(domain):
             raise ValueError("a junction tree needs at least one attribute, the domain has none")
         ordered = tuple(dict.fromkeys(domain.clique(c) for c in cliques))
-        _, masks = _triangulate(domain.shape, [_mask(domain, c) for c in ordered])
+        clique_masks = _masks(domain, ordered)
+        _, masks = triangulate(domain.shape, clique_masks, range(len(domain)))
+        return cls._joined(domain, ordered, clique_masks, masks)
+
+    @classmethod
+    def _joined(
+        cls, domain: Domain, cliques: tuple[Clique, ...], clique_masks: tuple[int, ...], masks: Sequence[int]
+    ) -> JunctionTree:
+        """The maximal cliques of a chordal graph as a tree."""
 
         def named(mask: int) -> Clique:
-            return tuple(domain.attributes[v] for v in _bits(mask))
+            return tuple(domain.attributes[v] for v in bits(mask))
 
         # Prim's algorithm from the largest bag; ties go to the smaller index, so the tree is deterministic.
-        first = max(range(len(masks)), key=lambda i: (_cells(domain.shape, masks[i]), -i))
+        masks = sorted(masks, key=lambda m: (-m.bit_count(), m))
+        first = max(range(len(masks)), key=lambda i: (cells(domain.shape, masks[i]), -i))
         best = {i: (0, first) for i in range(len(masks)) if i != first}
         order, parent_of = [first], {first: -1}
         newest = first
@@ -166,7 +85,8 @@ class JunctionTree:
         position = {bag: place for place, bag in enumerate(order)}
         parents = tuple(position.get(parent_of[bag], -1) for bag in order)
         separators = tuple(named(masks[bag] & masks[parent_of[bag]]) if parent_of[bag] >= 0 else () for bag in order)
-        return cls(domain, ordered, tuple(named(masks[bag]) for bag in order), parents, separators)
+        bags = tuple(named(masks[bag]) for bag in order)
+        return cls(domain, cliques, bags, parents, separators, tuple(masks[bag] for bag in order), clique_masks)
 
     @property
     def cells(self) -> int:
@@ -176,21 +96,42 @@ class JunctionTree:
     def bag_of(self, clique: Iterable[str]) -> int | None:
         """Index of the smallest bag that contains `clique`, None if no bag does."""
         wanted = set(clique)
-        holding = [i for i, bag in enumerate(self.bags) if wanted.issubset(bag)]
+        if not wanted.issubset(self.domain.attributes):
+            return None
+        (mask,) = _masks(self.domain, (tuple(wanted),))
+        holding = [i for i, bag in enumerate(self._masks) if mask & ~bag == 0]
         return min(holding, key=lambda i: (self.domain.size(self.bags[i]), i), default=None)
 
-    def cells_with(self, candidate: Clique) -> int:
-        """Cells the tree would have if `candidate` were one more clique. Remembered for this tree.
+    def grown(self, candidate: Clique) -> JunctionTree:
+        """The tree with one more clique: the smaller of this tree grown (see `Growth`) and one triangulated anew.
 
-        Equal to ``JunctionTree.of(domain, (*cliques, candidate)).cells``, without building it.
+        It has at most ``cells_with(candidate)`` cells. A clique inside a bag leaves the bags as they are.
+
+        Raises:
+            KeyError: the candidate names an attribute that is not in the domain.
         """
-        mask = _mask(self.domain, candidate)
-        known = self._grown.get(mask)
-        if known is None:
-            cliques = [_mask(self.domain, c) for c in self.cliques]
-            known, _ = _triangulate(self.domain.shape, [*cliques, mask])
-            self._grown[mask] = known
-        return known
+        clique = self.domain.clique(candidate)
+        if clique in self.cliques:
+            return self
+        (mask,) = _masks(self.domain, (clique,))
+        cliques, clique_masks = (*self.cliques, clique), (*self._clique_masks, mask)
+        if any(mask & ~bag == 0 for bag in self._masks):
+            return replace(self, cliques=cliques, _clique_masks=clique_masks, _grown={})
+        size, bags = self._with(mask)
+        anew, fresh = triangulate(self.domain.shape, clique_masks, range(len(self.domain)))
+        return JunctionTree._joined(self.domain, cliques, clique_masks, fresh if anew <= size else bags)
+
+    def covering(self, cliques: Iterable[Clique]) -> JunctionTree:
+        """This tree, grown by each clique in turn that it was not built for."""
+        tree, built_for = self, set(self.cliques)
+        for clique in dict.fromkeys(self.domain.clique(c) for c in cliques):
+            if clique not in built_for:
+                tree = tree.grown(clique)
+        return tree
+
+    def cells_with(self, candidate: Clique) -> int:
+        """Cells that `grown` has at most with this candidate. Exact, and remembered for this tree."""
+        return self._with(_masks(self.domain, (candidate,))[0])[0]
 
     def fits(self, candidate: Clique, max_cells: int) -> bool:
         """Whether the model stays within `max_cells` with `candidate` added: decided before any look."""
@@ -198,14 +139,56 @@ class JunctionTree:
             return False
         return self.cells_with(candidate) <= max_cells
 
+    def fitting(self, candidates: Iterable[Clique], max_cells: int) -> list[Clique]:
+        """Those of the candidates that fit, in their order: `fits` for thousands at a time.
 
-def _mask(domain: Domain, clique: Iterable[str]) -> int:
-    mask = 0
-    for attribute in clique:
-        if attribute not in domain:
-            raise KeyError(f"not in the domain: {attribute!r}; the domain has {list(domain.attributes)}")
-        mask |= 1 << domain.attributes.index(attribute)
-    return mask
+        Pairs and triples are decided by bounds from tables; of those the bounds refuse, the 256 closest to the limit
+        are tried as `fits` does, and the rest are taken not to fit. Larger cliques are tried one by one.
+        """
+        asked = list(candidates)
+        place = {a: i for i, a in enumerate(self.domain.attributes)}
+        bounds = np.full(len(asked), np.inf)
+        for size in (2, 3):
+            at = [i for i, c in enumerate(asked) if len(c) == size]
+            if at:
+                names = chain.from_iterable(asked[i] for i in at)
+                indices = np.fromiter(map(place.__getitem__, names), np.int64, size * len(at))
+                bounds[at] = self.growth.bounds(indices.reshape(-1, size))
+        fitting = bounds <= min(max_cells, 2**62)
+        refused = [i for i in np.argsort(bounds, kind="stable") if not fitting[i]]
+        small = [i for i in refused if len(asked[i]) in (2, 3)][:_RETRIED]
+        for i in [*small, *(i for i in refused if len(asked[i]) not in (2, 3))]:
+            fitting[i] = self.fits(asked[i], max_cells)
+        return [asked[i] for i in np.flatnonzero(fitting)]
+
+    def between(self, attributes: Iterable[str]) -> set[int]:
+        """Indices of the smallest connected set of bags that covers the attributes."""
+        return self.growth.between(self.domain.axes(tuple(attributes))) or {0}
+
+    @property
+    def growth(self) -> Growth:
+        """What more cliques would do to the bags; made when first asked for."""
+        if not self._growth:
+            self._growth.append(Growth(self.domain.shape, self._masks, self.parents))
+        return self._growth[0]
+
+    def _with(self, candidate: int) -> tuple[int, list[int]]:
+        known = self._grown.get(candidate)
+        if known is None:
+            known = self.growth.grown(candidate, self._clique_masks)
+            self._grown[candidate] = known
+        return known
+
+
+def _masks(domain: Domain, cliques: Iterable[Clique]) -> tuple[int, ...]:
+    place = {a: 1 << i for i, a in enumerate(domain.attributes)}
+    found = []
+    for clique in cliques:
+        unknown = [a for a in clique if a not in place]
+        if unknown:
+            raise KeyError(f"not in the domain: {unknown[0]!r}; the domain has {list(domain.attributes)}")
+        found.append(sum({place[a] for a in clique}))
+    return tuple(found)
 
 
 __all__ = ["JunctionTree"]

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 2**16
+"""Rows whose content is held at a time, unless one unit has more."""
+
+
+class Content(Protocol):
+    """Encoded rows as bytes, made where they are asked for."""
+
+    def __getitem__(self, rows: NDArray[np.intp], /) -> NDArray[np.uint8]: ...
+
 
 def bound(
-    units: NDArray[np.int64], names: Sequence[bytes], content: NDArray[np.uint8], at_most: int, key: bytes
+    units: NDArray[np.int64], names: Sequence[bytes], content: Content, at_most: int, key: bytes
 ) -> NDArray[np.bool_]:
     """Which rows survive.
 
@@ -24,7 +34,7 @@ def bound(
     Args:
         units: shape (rows,), each row's position in `names`; below 0 means the row has no unit and is dropped.
         names: each unit's canonical bytes.
-        content: shape (rows, width), the encoded row as bytes.
+        content: of the rows asked for, shape (asked, width), the encoded row as bytes.
         at_most: k, at least 1.
         key: secret, 32 bytes, fresh for each opened table.
     """
@@ -33,13 +43,27 @@ def bound(
     labels = units[order]
     starts = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]]) if labels.size else np.empty(0, np.int64)
     ends = np.r_[starts[1:], labels.size]
-    for start, end in zip(starts[(ends - starts) > at_most], ends[(ends - starts) > at_most], strict=True):
-        if labels[start] < 0:
-            continue
-        rows = order[start:end]
+    crowded = ((ends - starts) > at_most) & (labels[starts] >= 0)
+    for rows, held in _with_content(order, starts[crowded], ends[crowded], content):
         keep[rows] = False
-        keep[rows[_first(names[labels[start]], content[rows], at_most, key)]] = True
+        keep[rows[_first(names[units[rows[0]]], held, at_most, key)]] = True
     return keep
+
+
+def _with_content(
+    order: NDArray[np.intp], starts: NDArray[np.int64], ends: NDArray[np.int64], content: Content
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
+    """The rows of each unit and their content, gathered for many units at a time."""
+    first = 0
+    while first < len(starts):
+        total = np.cumsum(ends[first:] - starts[first:])
+        last = first + max(1, int(np.searchsorted(total, _BLOCK, side="right")))
+        groups = [order[start:end] for start, end in zip(starts[first:last], ends[first:last], strict=True)]
+        held, at = content[np.concatenate(groups)], 0
+        for rows in groups:
+            yield rows, held[at : at + len(rows)]
+            at += len(rows)
+        first = last
 
 
 def _first(name: bytes, content: NDArray[np.uint8], at_most: int, key: bytes) -> list[int]:

@@ -16,6 +16,9 @@ from dpsynth.domain import Clique, Domain
 MAX_CELLS = 2**26
 """Most cells one marginal may have (512 MiB of counts)."""
 
+_BLOCK = 2**18
+"""Rows counted at a time; with more cells than that, as many rows as cells."""
+
 
 def exact_counts(codes: Mapping[str, NDArray[Any]], domain: Domain, clique: Clique) -> NDArray[np.int64]:
     """The contingency table of `clique`: shape ``domain.project(clique).shape``, int64, in rows.
@@ -23,14 +26,20 @@ def exact_counts(codes: Mapping[str, NDArray[Any]], domain: Domain, clique: Cliq
     Codes must be inside the domain; one row adds one to exactly one cell, so a unit of at most k rows moves the table
     by at most k in L1 and in L2.
     """
-    shape = domain.project(clique).shape
+    shape = domain.shape_of(clique)
     if not clique:
         return np.asarray(len(next(iter(codes.values()))), np.int64)
-    index = codes[clique[0]].astype(np.intp)
-    for attribute, size in zip(clique[1:], shape[1:], strict=True):
-        index *= size
-        index += codes[attribute]
-    return np.bincount(index, minlength=domain.size(clique)).reshape(shape).astype(np.int64, copy=False)
+    rows, cells = len(codes[clique[0]]), domain.size(clique)
+    counts = np.zeros(cells, np.int64)
+    block = max(_BLOCK, cells)
+    for start in range(0, rows, block):
+        part = slice(start, start + block)
+        index = codes[clique[0]][part].astype(np.intp)
+        for attribute, size in zip(clique[1:], shape[1:], strict=True):
+            index *= size
+            index += codes[attribute][part]
+        counts += np.bincount(index, minlength=cells)
+    return counts.reshape(shape)
 
 
 def noise_scale(noise: Gaussian, at_most: int, marginals: int) -> float:

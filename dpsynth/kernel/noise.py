@@ -32,6 +32,11 @@ _DIGITS = 140
 _WEIGHT_DIGITS = 90
 """Digits for boundary probabilities (448 bits are compared with them) and for the weights of a selection."""
 
+_MANY = 64
+"""From this many candidates on, floats locate the point of a selection where they are certain."""
+_WEIGHT_ERROR = 2.0**-28
+"""Bound on the error of a sum of up to 2^22 float weights, relative to the sum of all; rounding makes 2^-31 at most."""
+
 
 class Bits(Protocol):
     """A stream of uniform random 64-bit words."""
@@ -191,14 +196,43 @@ class Noise:
         """
         best = max(scores)
         gaps = [best - score for score in scores]
+        many = _MANY <= len(gaps) <= 2**22 and max(*gaps, sensitivity) < 2**900  # within the floats
+        index, point = self.__located(gaps, rate, sensitivity) if many else (None, None)
+        if index is not None:
+            return index
         weight_of = {gap: _weight(gap, rate, sensitivity) for gap in set(gaps)}
         weights = [weight_of[gap] for gap in gaps]
-        point = self.below(sum(weights))
+        total = sum(weights)
+        point = self.below(total) if point is None or point >= total else point
         for index, weight in enumerate(weights):
             point -= weight
             if point < 0:
                 return index
         raise AssertionError("unreachable: the point is below the sum of the weights")
+
+    def __located(self, gaps: Sequence[int], rate: float, sensitivity: int) -> tuple[int | None, int | None]:
+        """The index whose integer weight holds the point, where floats are certain of it, and the point.
+
+        The point is drawn as `below` draws it, from the same bits, and compared with sums of float weights. Whatever
+        lies within their error of a boundary, the end of the last weight included, is left to the integers: they get
+        the same point, so the answer is the one they alone would give. None for the point: nothing was drawn.
+        """
+        weights = np.exp(-np.minimum(rate * np.array(gaps, np.float64) / (2.0 * sensitivity), 700.0))
+        ends = np.cumsum(weights)
+        error = _WEIGHT_ERROR * ends[-1]
+        low, high = (int(np.ldexp(end, 52)) for end in (ends[-1] - error, ends[-1] + error))
+        if low.bit_length() != (high + 1).bit_length():
+            return None, None  # how many bits `below` draws depends on the exact sum
+        bits = low.bit_length() - 52 + SELECTION_BITS
+        while True:
+            point = self.__integer(bits)
+            at = math.ldexp(point, -SELECTION_BITS)
+            if at <= ends[-1] + error:
+                break
+        index = int(np.searchsorted(ends, at))
+        near = ends[max(index - 1, 0) : index + 1]
+        certain = at < ends[-1] - error and bool((np.abs(near - at) > error).all())
+        return (index if certain else None), point
 
 
 def _weight(gap: int, rate: float, sensitivity: int) -> int:

@@ -45,7 +45,7 @@ class Rows:
                     parts[attribute].append(column)
                 if schema.unit is not None:
                     units.append(_label(unit_tokens(batch.column(schema.unit)), labels))
-            self.__codes = {a: np.concatenate(columns) for a, columns in parts.items()}
+            self.__codes = {a: np.concatenate(parts.pop(a)) for a in schema.domain.attributes}  # one column twice
             self.__units = np.concatenate(units) if schema.unit is not None else None
         except Exception:  # whatever a reader may raise: dropped here, since it may quote a cell or a size
             broken = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import prod
 from typing import Any, NoReturn, Protocol, TypeVar, final
 
 import numpy as np
@@ -18,7 +19,7 @@ from dpsynth.kernel.contribution import bound
 from dpsynth.kernel.count import MAX_CELLS, exact_counts, noise_scale
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
 from dpsynth.kernel.rows import Rows
-from dpsynth.kernel.select import integers, rounded_estimate, score
+from dpsynth.kernel.select import chunks, errors, integers, rounded_estimates
 from dpsynth.measurement import Answer, NoisyCounts, Selected
 
 CACHED_CELLS = 2**24
@@ -52,7 +53,7 @@ class PrivateTable:
     removed (docs/proofs), however later questions depend on earlier answers.
     """
 
-    __slots__ = ("__cache", "__codes", "__domain", "__recoding", "__run", "__weakref__")
+    __slots__ = ("__cache", "__cached", "__codes", "__domain", "__known", "__recoding", "__run", "__weakref__")
 
     def __init__(self, rows: Rows, meter: Meter, noise: Noise | None = None) -> None:
         source = Noise() if noise is None else noise
@@ -62,6 +63,8 @@ class PrivateTable:
         self.__run = _Run(meter, source, at_most)
         self.__recoding: Mapping[str, NDArray[np.int64]] = {}
         self.__cache: dict[Clique, NDArray[np.int64]] = {}
+        self.__cached = 0
+        self.__known: dict[Clique, Clique] = {}
 
     @property
     def domain(self) -> Domain:
@@ -111,6 +114,8 @@ class PrivateTable:
         view.__run = self.__run
         view.__recoding = recoding
         view.__cache = {}
+        view.__cached = 0
+        view.__known = {}
         return view
 
     def count(self, clique: Clique, noise: Gaussian) -> NoisyCounts:
@@ -165,11 +170,16 @@ class PrivateTable:
         expect(noise, ExponentialMechanism)
         weight = integers("weights", weights, len(asked), 1, 1)
         penalty = integers("penalties", penalties, len(asked), 0, None)
-        estimates = [rounded_estimate(model.project(c), self.__domain.project(c).shape) for c in asked]
+        shapes = [self.__domain.shape_of(c) for c in asked]
+        parts = chunks([prod(shape) for shape in shapes])
+        estimates = [rounded_estimates([model.project(c) for c in asked[part]], shapes[part]) for part in parts]
         self.__run.meter.charge(noise)
 
         def choose() -> int:
-            scores = [score(self.__exact(asked[i]), estimates[i], weight[i], penalty[i]) for i in range(len(asked))]
+            found: list[int] = []
+            for part, estimate in zip(parts, estimates, strict=True):
+                found += errors([self.__exact(c) for c in asked[part]], estimate)
+            scores = [w * error - p for w, error, p in zip(weight, found, penalty, strict=True)]
             return self.__run.noise.choose(scores, noise.eta, self.__run.at_most * max(weight))
 
         index = sealed(choose)
@@ -177,13 +187,16 @@ class PrivateTable:
         return asked[index]
 
     def __checked(self, clique: Clique) -> Clique:
+        """The clique in domain order; one object for equal ones, since the transcript keeps every candidate."""
+        if type(clique) is tuple and clique in self.__known:
+            return self.__known[clique]
         checked = self.__domain.clique(clique)
         cells = self.__domain.size(checked)
         if not checked or len(checked) != len(tuple(clique)):
             raise ValueError(f"a clique is one or more different attributes, got {tuple(clique)}")
         if cells > MAX_CELLS:
             raise ValueError(f"the marginal of {checked} has {cells} cells, at most {MAX_CELLS} can be counted")
-        return checked
+        return self.__known.setdefault(checked, checked)
 
     def __noisy(self, clique: Clique, sigma: float) -> NoisyCounts:
         exact = exact_counts(self.__codes, self.__domain, clique)
@@ -196,8 +209,9 @@ class PrivateTable:
         kept = self.__cache.get(clique)
         if kept is None:
             kept = exact_counts(self.__codes, self.__domain, clique)
-            if sum(c.size for c in self.__cache.values()) + kept.size <= CACHED_CELLS:
+            if self.__cached + kept.size <= CACHED_CELLS:
                 self.__cache[clique] = kept
+                self.__cached += kept.size
         return kept
 
     def __repr__(self) -> str:
@@ -229,7 +243,7 @@ def _bounded(rows: Rows, key: bytes) -> dict[str, NDArray[Any]]:
     codes, units, names = rows._open()
     if units is None:
         return codes
-    keep = bound(units, names, _content(codes), rows.schema.at_most, key)
+    keep = bound(units, names, _Content(codes), rows.schema.at_most, key)
     return {attribute: column[keep] for attribute, column in codes.items()}
 
 
@@ -246,7 +260,12 @@ def sealed(look: Callable[[], T]) -> T:
     raise KernelError("a look failed inside the kernel; it was charged, and its details are withheld as private")
 
 
-def _content(codes: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """Encoded rows as bytes, shape (rows, 4 * columns): what bounding hashes."""
-    columns = [column.astype("<u4") for column in codes.values()]
-    return np.ascontiguousarray(np.stack(columns, axis=1)).view(np.uint8)
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """Encoded rows as bytes, shape (asked, 4 * columns): what bounding hashes."""
+
+    codes: Mapping[str, NDArray[Any]]
+
+    def __getitem__(self, rows: NDArray[np.intp], /) -> NDArray[np.uint8]:
+        columns = [column[rows].astype("<u4") for column in self.codes.values()]
+        return np.ascontiguousarray(np.stack(columns, axis=1)).view(np.uint8)

@@ -47,7 +47,7 @@ def test_dumps_are_equal_after_a_round(model):
 
 def test_the_header_says_nothing_but_the_public_shape_and_noisy_figures(model):
     header, arrays = model.dump()
-    assert set(header) == {"kind", "version", "attributes", "shape", "cliques", "total"}
+    assert set(header) == {"kind", "version", "attributes", "shape", "cliques", "bags", "total"}
     assert header["kind"] == "marginal"
     assert all(a.dtype in (np.float64, np.int64) for a in arrays.values())
 

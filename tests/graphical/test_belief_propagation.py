@@ -84,6 +84,32 @@ def test_fuzzed_models_equal_enumeration(drawn):
         np.testing.assert_allclose(table.project(separator).values, 1.0, atol=1e-9)
 
 
+@given(models())
+@settings(deadline=None)
+def test_grown_trees_give_the_same_inference(drawn):
+    """A tree that took up its cliques one at a time, against enumeration: every bag, clique and pair."""
+    domain, cliques, scale, seed = drawn
+    potentials = random_potentials(domain, cliques, np.random.default_rng(seed), scale)
+    tree = JunctionTree.of(domain, []).covering(cliques)
+    model = GraphicalModel(domain, potentials, total=1.0, tree=tree)
+    joint, log_partition = brute(domain, potentials)
+    assert model.calibrated.log_partition == pytest.approx(log_partition, rel=1e-9, abs=1e-9)
+    asked = [*tree.bags, *tree.separators, *cliques, *combinations(domain.attributes, 2)]
+    for clique in asked:
+        np.testing.assert_allclose(model.project(clique), joint.project(clique).values, atol=1e-9)
+
+
+def test_bags_between_attributes_are_the_fewest_that_connect_them():
+    domain = Domain.of({f"x{i}": 2 for i in range(9)})
+    chain = list(zip(domain.attributes, domain.attributes[1:], strict=False))
+    tree = JunctionTree.of(domain, [*chain[:6], ("x1", "x7")])
+    named = {tree.bags[i] for i in tree.between(("x2", "x5"))}
+    assert named == {("x2", "x3"), ("x3", "x4"), ("x4", "x5")}
+    assert {tree.bags[i] for i in tree.between(("x7", "x0"))} == {("x0", "x1"), ("x1", "x7")}
+    assert len(tree.between(("x4",))) == 1
+    assert len(tree.between(())) == 1
+
+
 def test_column_order_does_not_matter():
     potentials = random_potentials(FIVE, AWKWARD["cycle"], np.random.default_rng(2))
     model = GraphicalModel(FIVE, potentials, total=1.0)

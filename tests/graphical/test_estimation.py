@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dpsynth.domain import Domain
-from dpsynth.graphical import Factor, GraphicalModel, Measurement, ModelTooLarge, estimate, estimate_total
+from dpsynth.graphical import (
+    Factor,
+    GraphicalModel,
+    JunctionTree,
+    Measurement,
+    ModelTooLarge,
+    estimate,
+    estimate_total,
+)
 from dpsynth.graphical.consistency import reconcile
 from dpsynth.graphical.estimation import combine
 from dpsynth.graphical.lbfgs import minimise
@@ -154,6 +162,17 @@ def test_warm_start_goes_on_where_it_stopped():
     first = estimate(FOUR, measured, tolerance=0.01, max_evaluations=3000)
     again = estimate(FOUR, measured, warm=first.potentials, tolerance=0.01, max_evaluations=1)
     np.testing.assert_allclose(again.project(FOUR.attributes), first.project(FOUR.attributes), rtol=1e-9)
+
+
+def test_a_tree_may_be_given():
+    measured = exact(planted(), CYCLE)
+    tree = JunctionTree.of(FOUR, []).covering(CYCLE)
+    model = estimate(FOUR, measured, tree=tree, tolerance=1e-3, max_evaluations=5000)
+    assert model.tree is tree
+    other = estimate(FOUR, measured, tolerance=1e-3, max_evaluations=5000)
+    np.testing.assert_allclose(model.project(FOUR.attributes), other.project(FOUR.attributes), atol=0.05)
+    with pytest.raises(ValueError, match="no bag"):
+        estimate(FOUR, measured, tree=JunctionTree.of(FOUR, CYCLE[:2]))
 
 
 def test_limit_on_cells_is_honoured():

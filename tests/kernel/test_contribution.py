@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dpsynth.encoding import unit_tokens
 from dpsynth.kernel import Rows
 from dpsynth.kernel.contribution import bound
-from dpsynth.kernel.table import _bounded, _content
+from dpsynth.kernel.table import _bounded, _Content
 from dpsynth.schema import Schema
 
 KEY = bytes(32)
@@ -93,7 +93,7 @@ def kept_of_a_source(table, cuts):
     ]
     rows = Rows(pa.concat_tables(parts) if parts else types.empty_table(), SCHEMA)
     codes, units, names = rows._open()
-    keep = bound(units, names, _content(codes), SCHEMA.at_most, KEY)
+    keep = bound(units, names, _Content(codes), SCHEMA.at_most, KEY)
     assert {a: c.tolist() for a, c in _bounded(rows, KEY).items()} == {a: c[keep].tolist() for a, c in codes.items()}
     result: dict[bytes, Counter] = {}
     for unit, v, w in zip(units[keep], codes["v"][keep], codes["w"][keep], strict=True):
@@ -111,3 +111,13 @@ def test_batches_have_no_say_and_no_unit_touches_another(table, cuts, other_cuts
     token = unit_tokens(pa.array([gone]))[0]
     without = kept_of_a_source([row for row in table if row[0] != gone], other_cuts)
     assert without == {unit: rows for unit, rows in whole.items() if unit != token}
+
+
+def test_content_gathered_in_blocks_keeps_the_same_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    units, content = rng.integers(-1, 40, 600), rng.integers(0, 5, (600, 3)).astype(np.uint8)
+    names = [str(i).encode() for i in range(40)]
+    whole = bound(units, names, content, 3, KEY)
+    for block in (1, 20, 100):
+        monkeypatch.setattr("dpsynth.kernel.contribution._BLOCK", block)
+        np.testing.assert_array_equal(bound(units, names, content, 3, KEY), whole)

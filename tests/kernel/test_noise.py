@@ -5,16 +5,20 @@ import math
 import os
 import pickle
 import threading
+from bisect import bisect_right
+from itertools import accumulate
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mpmath import mp, mpf
 from randomgen import ChaCha
 from scipy.special import ndtri
 from scipy.stats import chi2, norm
 
-from dpsynth.kernel.noise import Noise, SystemBits, _weight
+from dpsynth.kernel.noise import _MANY, Noise, SystemBits, _weight
 from dpsynth.testing import SeededBits, TapedBits
 
 DRAWS = 100_000
@@ -112,6 +116,48 @@ def test_selection_survives_huge_gaps_and_shifts():
         return [Noise(SeededBits(s)).choose([c, c + 1, c + 2], 0.5, 1) for s in range(50)]
 
     assert draws(0) == draws(-(10**12))
+
+
+def by_integers(words, scores, rate, sensitivity):
+    """The definition: one uniform integer below the sum of all integer weights."""
+    weights = [_weight(max(scores) - s, rate, sensitivity) for s in scores]
+    point = Noise(words).below(sum(weights))
+    return bisect_right(list(accumulate(weights)), point)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(_MANY, 300),
+    st.sampled_from([1, 30, 10**4, 10**17]),
+    st.floats(1e-6, 50.0),
+    st.integers(1, 10**6),
+)
+@settings(deadline=None)
+def test_floats_find_the_index_that_the_integers_define(seed, count, spread, rate, sensitivity):
+    scores = np.random.default_rng(seed).integers(-spread, spread, count).tolist()
+    assert Noise(SeededBits(seed)).choose(scores, rate, sensitivity) == by_integers(
+        SeededBits(seed), scores, rate, sensitivity
+    )
+
+
+@pytest.mark.parametrize("offset", [-(2**120), -(2**80), -1, 0, 1, 2**80, 2**120])
+@pytest.mark.parametrize("boundary", [0, 1, 40, 98, 99])
+def test_a_point_at_a_boundary_is_left_to_the_integers(boundary, offset):
+    """2^120 of 2^166 is far below what a sum of float weights can tell apart."""
+    scores = [(7 * i) % 50 for i in range(100)]
+    weights = [_weight(49 - s, 0.1, 1) for s in scores]
+    bits = (sum(weights) - 1).bit_length()
+    point = sum(weights[: boundary + 1]) + offset
+    second = [3 << 60, 1, 2]  # what is drawn next if the point lies beyond the last weight
+    words = point << (192 - bits)
+    tape = [(words >> (64 * i)) & (2**64 - 1) for i in range(3)] + second
+    assert Noise(TapedBits(tape)).choose(scores, 0.1, 1) == by_integers(TapedBits(tape), scores, 0.1, 1)
+
+
+def test_one_overwhelming_or_astronomic_score_is_chosen_among_many():
+    scores = [0] * 200
+    assert Noise(SeededBits(5)).choose([*scores, 10**9], 1.0, 1) == 200
+    assert Noise(SeededBits(5)).choose([*scores, 10**400], 1.0, 1) == 200
 
 
 def test_another_thread_at_low_precision_changes_no_weight():

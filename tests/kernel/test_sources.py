@@ -621,3 +621,18 @@ def test_real_tables_fit_their_schemas(data_folder, name, unit):
     if unit:
         assert None not in units
         assert len(set(units)) == 71_518
+
+
+def test_a_parquet_file_of_one_row_group_is_read_in_bounded_memory(tmp_path):
+    rows, names = 400_000, [f"c{i}" for i in range(12)]
+    rng = np.random.default_rng(0)
+    table = pa.table({name: rng.integers(0, 2**62, rows) for name in names})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=rows, use_dictionary=False, compression="none")
+    size = table.nbytes
+    del table
+    before, most, read = pa.total_allocated_bytes(), 0, 0
+    for batch in open_source(tmp_path / "t.parquet").batches(names, 10_000):
+        most = max(most, pa.total_allocated_bytes() - before)
+        read += batch.num_rows
+    assert read == rows
+    assert most < size / 2  # it was all of it, and more

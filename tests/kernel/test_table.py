@@ -15,8 +15,9 @@ from dpsynth.domain import Domain
 from dpsynth.errors import KernelError
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel import table as table_module
-from dpsynth.kernel.count import noise_scale
+from dpsynth.kernel.count import exact_counts, noise_scale
 from dpsynth.kernel.noise import Noise
+from dpsynth.kernel.select import chunks, errors, rounded_estimates
 from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
 
@@ -285,3 +286,27 @@ def test_a_fault_inside_a_look_is_charged_and_says_nothing(monkeypatch):
     assert caught.value.__cause__ is None
     assert "secret" not in str(caught.value)
     assert meter.charged == (Gaussian(1.0),)
+
+
+def test_counts_are_the_same_in_blocks(monkeypatch):
+    domain = Domain.of({"a": 3, "b": 4, "c": 2})
+    codes = {a: np.random.default_rng(1).integers(0, n, 1000).astype(np.uint8) for a, n in domain.sizes.items()}
+    whole = [exact_counts(codes, domain, c) for c in (("a",), ("a", "c"), ("a", "b", "c"))]
+    monkeypatch.setattr("dpsynth.kernel.count._BLOCK", 7)
+    for clique, expected in zip((("a",), ("a", "c"), ("a", "b", "c")), whole, strict=True):
+        counts = exact_counts(codes, domain, clique)
+        assert counts.dtype == np.int64
+        np.testing.assert_array_equal(counts, expected)
+        assert counts.sum() == 1000
+    assert exact_counts({a: c[:0] for a, c in codes.items()}, domain, ("a",)).tolist() == [0, 0, 0]
+
+
+def test_errors_of_many_candidates_at_a_time():
+    rng = np.random.default_rng(2)
+    shapes = [(3,), (2, 5), (1,), (4, 4)]
+    exact = [rng.integers(0, 100, shape) for shape in shapes]
+    model = [rng.normal(50, 40, shape) for shape in shapes]
+    joined = rounded_estimates(model, shapes)
+    assert errors(exact, joined) == [int(np.abs(e - np.rint(m)).sum()) for e, m in zip(exact, model, strict=True)]
+    assert chunks([2**19, 2**19, 1, 2**21, 5]) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 5)]
+    assert chunks([1]) == [slice(0, 1)]

@@ -33,7 +33,7 @@ class ParquetSource(Source):
         return guarded(self._batches(list(columns), size))
 
     def _batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-        with pq.ParquetFile(self._path) as file:
+        with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=2**20) as file:
             for batch in file.iter_batches(batch_size=size, columns=columns):
                 yield batch.select(columns)
 
