@@ -19,7 +19,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from dpsynth import checks
-from dpsynth.columns import COLUMN_TYPES, Coded, Column, ColumnBase
+from dpsynth.columns import COLUMN_TYPES, BinnedBase, Coded, Column, ColumnBase
 from dpsynth.declared import Declared, unknown
 from dpsynth.domain import Domain
 from dpsynth.errors import SchemaError
@@ -121,6 +121,7 @@ class Schema(Declared):
             ordered=frozenset(c.name for c in self.columns if c.ordered),
             missing={c.name: c.missing_code for c in self.columns if c.missing_code is not None},
             out_of_domain={c.name: c.outside_code for c in self.columns},
+            fine={c.name: c.partition.positions for c in self.columns if isinstance(c, BinnedBase) and c.fine},
         )
 
     @cached_property
@@ -273,7 +274,7 @@ def column_yaml(column: ColumnBase) -> CommentedMap:
     """A column's description as it stands in YAML, on one line and without what is left at its default."""
     spec = CommentedMap({"type": getattr(column, "type", None)})
     fields = type(column).model_fields
-    order = ("values", "cardinality", "min", "max", "bins", "scale", "decimals", "missing", "label", "description")
+    order = ("values", "cardinality", "min", "max", "bins", "atoms", "scale", "decimals", "missing", "label", "description")
     for key in order:
         if key in fields and (value := getattr(column, key)) != fields[key].default:
             spec[key] = [scalar(each) for each in value] if isinstance(value, tuple) else scalar(value)

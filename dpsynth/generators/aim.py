@@ -135,7 +135,8 @@ class _Run:
             report("AIM", spent, f"{len(singles)} one-ways, noise of {answers[0].sigma:.1f} rows")
             again = bool(found)
             found = list(combine(base, [*found, *measured(answers)]).values())
-            recoding = Recoding.merging_rare(base, found, self.hints.out_of_domain, recipe.merge_below)
+            outside, fine = self.hints.out_of_domain, self.hints.fine
+            recoding = Recoding.merging_rare(base, found, outside, recipe.merge_below, fine)
             merged = [recoding.one_way(m) for m in found]
             error = 0.5 * _HALF_NORMAL * float(np.mean([np.sum(m.sigma) for m in merged])) / estimate_total(merged)
             share = min(recipe.one_way_most, recipe.one_way_share * error / recipe.one_way_error) - share

@@ -52,7 +52,7 @@ class Independent:
         answers = private.count_all([(a,) for a in base.attributes], noise)
         report("Independent", 1.0, f"{len(base)} one-ways, noise of {answers[0].sigma:.1f} rows")
         one_ways = measured(answers)
-        recoding = Recoding.merging_rare(base, one_ways, hints.out_of_domain, self.merge_below)
+        recoding = Recoding.merging_rare(base, one_ways, hints.out_of_domain, self.merge_below, hints.fine)
         model = estimate(recoding.domain, [recoding.one_way(c) for c in one_ways])
         return MarginalModel(recoding, model)
 

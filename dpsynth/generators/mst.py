@@ -101,7 +101,7 @@ class MST:
         counts = private.count_all(singles, noise[0])
         report("MST", self.one_way_share, f"{len(singles)} one-ways, noise of {counts[0].sigma:.1f} rows")
         one_ways = measured(counts)
-        recoding = Recoding.merging_rare(private.domain, one_ways, hints.out_of_domain, self.merge_below)
+        recoding = Recoding.merging_rare(private.domain, one_ways, hints.out_of_domain, self.merge_below, hints.fine)
         domain, view = recoding.domain, private.recoded(recoding.maps)
         measurements = [recoding.one_way(c) for c in one_ways]
         if len(noise) > 1:

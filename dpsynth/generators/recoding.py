@@ -1,4 +1,7 @@
-"""Recodings: base cells too rare to stand out from the noise are merged, and told apart again when rows are drawn."""
+"""Recodings: base cells merged where noise would drown them, and told apart again when rows are drawn.
+
+Cells of a listed column are merged where they are rare, neighbours on a fine grid into bins (`binning`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
-from dpsynth.graphical import Measurement
+from dpsynth.generators.binning import binned
+from dpsynth.graphical import Measurement, estimate_total
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.sampling import draw
 
@@ -56,8 +60,9 @@ class Recoding:
         one_ways: Sequence[Measurement],
         out_of_domain: Mapping[str, int],
         threshold: float = 3.0,
+        fine: Mapping[str, Array] | None = None,
     ) -> Recoding:
-        """Merge, in every attribute, the cells whose noisy count is below `threshold` sigma.
+        """Merge, in every attribute, the cells whose noisy count is below `threshold` sigma; in `fine` ones neighbours.
 
         A merged cell's mass is spread by the projection of its noisy counts onto non-negative counts of the
         same sum; evenly where that sum is not positive, or where the whole attribute fell below the threshold.
@@ -68,12 +73,19 @@ class Recoding:
             one_ways: one noisy marginal for every attribute, over base codes.
             out_of_domain: code of the out-of-domain cell, for each attribute that has one.
             threshold: in standard deviations of the noise.
+            fine: for each attribute on a fine grid where its in-domain cells lie (`Hints.fine`); these are merged
+                into bins of at least `threshold` sigma. A missing cell below the threshold joins the smallest bin,
+                with its noisy share.
         """
-        maps, weights = {}, {}
+        maps, weights, total = {}, {}, estimate_total(one_ways)
         for measured in one_ways:
             (attribute,) = measured.clique
             outside = out_of_domain.get(attribute)
-            maps[attribute], weights[attribute] = _merge(measured, outside, threshold)
+            if fine and attribute in fine:
+                merged = _binned(measured, fine[attribute], outside, threshold, total)
+            else:
+                merged = _merge(measured, outside, threshold)
+            maps[attribute], weights[attribute] = merged
         return cls.of(base, maps, weights)
 
     def one_way(self, measured: Measurement) -> Measurement:
@@ -132,6 +144,26 @@ def _merge(measured: Measurement, outside: int | None, threshold: float) -> tupl
         spread = np.flatnonzero(rare & inside)
         weights[spread] = _spread(noisy[spread], float(noisy[rare].sum()))
     return merged.astype(np.int64), weights
+
+
+def _binned(
+    measured: Measurement, positions: Array, outside: int | None, threshold: float, total: float
+) -> tuple[Integers, Array]:
+    noisy, cells = measured.values, len(positions) - 1
+    sigma = np.sqrt(np.broadcast_to(np.square(measured.sigma), noisy.shape))
+    bins = binned(noisy[:cells], sigma[:cells], positions, total, threshold)
+    merged = np.full(len(noisy), bins.smallest)
+    merged[:cells] = bins.codes
+    weights = np.concatenate([bins.weights, np.ones(len(noisy) - cells)])
+    for code in range(cells, len(noisy)):  # the missing cell, if declared, and the one out of domain
+        if noisy[code] >= threshold * sigma[code]:
+            merged[code] = merged.max() + 1
+        else:
+            held, joining = bins.held[bins.smallest], max(float(noisy[code]), 0.0)
+            share = 0.0 if code == outside else joining / (joining + held) if held > 0 else 1 / (cells + 1)
+            weights[merged == bins.smallest] *= 1 - share
+            weights[code] = share
+    return merged, weights
 
 
 def _spread(noisy: Array, total: float) -> Array:
