@@ -13,11 +13,14 @@ import numpy as np
 
 from dpsynth.bins import Bins
 
-MOST_POINTS = 512
-"""Up to this many grid points each has a cell of its own; also the most cells of a calendar."""
+MOST_CELLS = 128
+"""Most cells of a column of numbers, the atoms not counted; up to this many grid points each has one of its own.
 
-MOST_WIDE = 256
-"""Most cells of a range with more points than that, the atoms not counted."""
+Finer grids drown in noise where budget and rows are few, and gained nothing measurable where they are not
+(experiments/README.md)."""
+
+MOST_TURNS = 256
+"""Most cells of a calendar: the days alone are half of them, and mostly empty or heavy."""
 
 _ROUND = (1, 2, 5)
 _DAYS_OF_A_MONTH = ((1, 2, 8, 15, 22), (1, 2, 16), (1, 2))
@@ -38,22 +41,22 @@ def numbers(low: int, high: int, log: int | None, atoms: Iterable[int]) -> Bins:
         log: grid units per 1.0 for a logarithmic scale, None for a linear one.
         atoms: further points with a cell of their own; those beyond the bounds are left out.
     """
-    if high - low < MOST_POINTS:
+    if high - low < MOST_CELLS:
         return Bins(tuple(range(low, high + 2)), log)
     if log is None:
-        edges = _even(low, high, next(s for s in _round_steps() if high // s - low // s < MOST_WIDE))
+        edges = _even(low, high, next(s for s in _round_steps() if high // s - low // s < MOST_CELLS))
     else:
-        edges = set(Bins.logarithmic(low, high, MOST_WIDE, log).edges)
+        edges = set(Bins.logarithmic(low, high, MOST_CELLS, log).edges)
     return _with_atoms(edges, low, high, log, (low, 0, high, *atoms))
 
 
 def days(low: int, high: int, atoms: Iterable[int]) -> Bins:
     """The fine grid over days since 1970-01-01: days; or parts of a month, quarter or year, its first day alone."""
-    if high - low < MOST_POINTS:
+    if high - low < MOST_CELLS:
         return Bins(tuple(range(low, high + 2)))
     for starts in _calendars(low, high):
         edges = {low, high + 1, *(int(day) for day in starts if low < day <= high)}
-        if len(edges) <= MOST_POINTS:
+        if len(edges) <= MOST_TURNS:
             return _with_atoms(edges, low, high, None, (low, high, *atoms))
     return numbers(low, high, None, atoms)
 
@@ -61,7 +64,7 @@ def days(low: int, high: int, atoms: Iterable[int]) -> Bins:
 def moments(low: int, high: int, atoms: Iterable[int]) -> Bins:
     """The fine grid over seconds since 1970-01-01: steps that divide a day, beyond those the grid of the days."""
     for step in _STEPS:
-        if high // step - low // step < MOST_POINTS:
+        if high // step - low // step < MOST_CELLS:
             return _with_atoms(_even(low, high, step), low, high, None, (low, high, *atoms))
     edges = {day * _DAY for day in days(low // _DAY, high // _DAY, ()).edges}
     return _with_atoms({low, high + 1, *(e for e in edges if low < e <= high)}, low, high, None, (low, high, *atoms))
@@ -96,4 +99,4 @@ def _calendars(low: int, high: int) -> Iterable[np.ndarray[tuple[int], np.dtype[
     yield np.concatenate([years, years + 1])
 
 
-__all__ = ["MOST_POINTS", "MOST_WIDE", "days", "moments", "numbers"]
+__all__ = ["MOST_CELLS", "MOST_TURNS", "days", "moments", "numbers"]

@@ -29,6 +29,11 @@ FORMAT = 1
 """Version of the schema's JSON form and of the encoding it stands for."""
 
 _WORDS = re.compile(r"\w(?:[\w ./+-]*[\w.+-])?")
+_ORDER = (
+    *("values", "cardinality", "min", "max", "bins", "atoms", "scale", "decimals"),
+    *("missing", "label", "description"),
+)
+"""Keys of a column as they stand in YAML."""
 _KEYS = ("name", "unit", "at_most", "about_rows", "origin", "columns")
 
 
@@ -274,7 +279,19 @@ def column_yaml(column: ColumnBase) -> CommentedMap:
     """A column's description as it stands in YAML, on one line and without what is left at its default."""
     spec = CommentedMap({"type": getattr(column, "type", None)})
     fields = type(column).model_fields
-    order = ("values", "cardinality", "min", "max", "bins", "atoms", "scale", "decimals", "missing", "label", "description")
+    order = (
+        "values",
+        "cardinality",
+        "min",
+        "max",
+        "bins",
+        "atoms",
+        "scale",
+        "decimals",
+        "missing",
+        "label",
+        "description",
+    )
     for key in order:
         if key in fields and (value := getattr(column, key)) != fields[key].default:
             spec[key] = [scalar(each) for each in value] if isinstance(value, tuple) else scalar(value)

@@ -16,8 +16,11 @@ from dpsynth.graphical.factor import Array
 MOST_BINS = 64
 _PIECE = 1.25
 """Price of a piece of the denoised histogram, in logarithms of the number of cells."""
-_NOISE = 0.4
-"""Mean absolute value of a normal (0.8 sigma), halved as the total variation distance is."""
+_EMPTY = 1.0
+"""Standard deviations of its noise that a piece must hold; otherwise it is taken to be empty."""
+_NOISE = 0.7
+"""Weight of the noise against the loss. By the distances alone it would be 0.4 (half the mean absolute value of a
+normal); where several margins of a column compete for the budget fewer bins did better (experiments/README.md)."""
 _NEGLIGIBLE = 1e-9
 """Share of the rows that counts as none."""
 
@@ -52,11 +55,11 @@ def binned(noisy: Array, sigma: Array, positions: Array, total: float, threshold
 
     The histogram is denoised (`denoise`); then the number of bins ``B`` and their ends minimise
 
-        ``sqrt(loss) + 0.4 * B^2 * sigma / total``:
+        ``sqrt(loss) + 0.7 * B^2 * sigma / total``:
 
     the share of the column's spread that bins hide, as a distance, and the noise that a margin of this column with
     another one of as many bins would carry, were it measured like this one. For an even distribution ``loss`` is
-    ``1 / B^2`` and ``B`` comes out as ``(total / (0.8 sigma))^(1/3)``: more rows or budget, more bins. The loss is
+    ``1 / B^2`` and ``B`` comes out as ``(total / (1.4 sigma))^(1/3)``: more rows or budget, more bins. The loss is
     the mean of the shares of variance within the bins, once of the values (on the column's scale) and once of
     their ranks, so that bins follow both where values lie and where rows are; a single value with much of the mass
     gets a bin of its own, since its neighbours are far from it in rank. A bin holds at least `threshold` sigma.
@@ -78,8 +81,8 @@ def denoise(noisy: Array, sigma: Array, widths: Array) -> Array:
 
     Minimises ``sum_i (y_i - h_i w_i)^2 / sigma_i^2 + 1.25 log(m) * pieces`` over densities ``h`` that are constant
     on runs of cells, exactly, by dynamic programming (the Potts functional; with sigma known this is Schwarz's
-    criterion for change points, Yao 1988). A piece's mass is the sum of its counts where that is positive. So a
-    stretch without a signal is flat, and a single value stays where it stands out.
+    criterion for change points, Yao 1988). A piece's mass is the sum of its counts, or nothing where that is less
+    than its noise. So a stretch without a signal is flat, and a single value stays where it stands out.
 
     Args:
         noisy: noisy counts, shape (m,).
@@ -102,7 +105,9 @@ def denoise(noisy: Array, sigma: Array, widths: Array) -> Array:
     end = cells
     while end:
         piece = slice(int(start[end]), end)
-        mass[piece] = max(float(noisy[piece].sum()), 0.0) * widths[piece] / widths[piece].sum()
+        held = float(noisy[piece].sum())
+        if held > _EMPTY * sqrt(float(np.sum(sigma[piece] ** 2))):
+            mass[piece] = held * widths[piece] / widths[piece].sum()
         end = int(start[end])
     return mass
 
@@ -133,7 +138,7 @@ def _merge(mass: Array, positions: Array, sigma: float, total: float, threshold:
 
 
 def _lost(share: Array, positions: Array, least: float) -> Array:
-    """What a bin of the cells ``a..b-1`` hides, at ``[a, b]``: its part of the variance, infinite where it is too small.
+    """What a bin of the cells ``a..b-1`` hides, at ``[a, b]``: its part of the variance, infinite if it is too small.
 
     The mean over the values and their ranks; shape (m + 1, m + 1).
     """
