@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 
 @dataclass(frozen=True, slots=True)
 class Hints:
@@ -20,7 +17,7 @@ class Hints:
         missing: code of the missing cell, for each attribute that has one.
         out_of_domain: code of the out-of-domain cell, for each attribute (always the last code).
         fine: for each attribute on a fine grid (``bins: auto``) where its in-domain cells ``0..m-1`` start and
-            end on the column's scale, shape (m + 1,), increasing.
+            end on the column's scale: m + 1 increasing numbers.
     """
 
     at_most: int = 1
@@ -28,4 +25,4 @@ class Hints:
     ordered: frozenset[str] = frozenset()
     missing: Mapping[str, int] = field(default_factory=dict)
     out_of_domain: Mapping[str, int] = field(default_factory=dict)
-    fine: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    fine: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -126,7 +126,11 @@ class Schema(Declared):
             ordered=frozenset(c.name for c in self.columns if c.ordered),
             missing={c.name: c.missing_code for c in self.columns if c.missing_code is not None},
             out_of_domain={c.name: c.outside_code for c in self.columns},
-            fine={c.name: c.partition.positions for c in self.columns if isinstance(c, BinnedBase) and c.fine},
+            fine={
+                c.name: tuple(c.partition.positions.tolist())
+                for c in self.columns
+                if isinstance(c, BinnedBase) and c.fine
+            },
         )
 
     @cached_property

@@ -70,7 +70,7 @@ class Recoding:
         one_ways: Sequence[Measurement],
         out_of_domain: Mapping[str, int],
         threshold: float = 3.0,
-        fine: Mapping[str, Array] | None = None,
+        fine: Mapping[str, Sequence[float]] | None = None,
     ) -> Recoding:
         """Merge, in every attribute, the cells whose noisy count is below `threshold` sigma; in `fine` ones neighbours.
 
@@ -92,7 +92,7 @@ class Recoding:
             (attribute,) = measured.clique
             outside = out_of_domain.get(attribute)
             if fine and attribute in fine:
-                merged = _binned(measured, fine[attribute], outside, threshold, total)
+                merged = _binned(measured, np.asarray(fine[attribute]), outside, threshold, total)
                 maps[attribute], weights[attribute], empty[attribute] = merged
             else:
                 maps[attribute], weights[attribute] = _merge(measured, outside, threshold)
