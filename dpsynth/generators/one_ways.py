@@ -70,10 +70,16 @@ class OneWays:
 
     @property
     def error(self) -> float:
-        """Mean total variation distance that the noise makes in a one-way of the model."""
-        merged = self.merged
-        noise = np.mean([np.broadcast_to(m.sigma, m.values.shape).sum() for m in merged])
-        return 0.5 * _HALF_NORMAL * float(noise) / estimate_total(merged)
+        """Mean total variation distance that noise makes in a one-way of the model.
+
+        Of bins that were not counted yet: what a look like the one at their cells would leave.
+        """
+        merged = {m.clique: m for m in self.merged}
+        noise = {c: float(np.broadcast_to(m.sigma, m.values.shape).sum()) for c, m in merged.items()}
+        if not self.bins:
+            fine = [m for m in self.base if m.clique[0] in self.recoding.empty]
+            noise |= {m.clique: float(np.mean(m.sigma)) * len(merged[m.clique].values) for m in fine}
+        return 0.5 * _HALF_NORMAL * float(np.mean(list(noise.values()))) / estimate_total(merged.values())
 
 
 def one_way_looks(noise_multiplier: float, hints: Hints) -> list[Gaussian]:
