@@ -70,6 +70,14 @@ class Bins:
         """Bins from declared edges, the last of which still belongs to the last bin."""
         return cls((*edges[:-1], edges[-1] + 1), log=log)
 
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """The edges on the scale that points are drawn evenly on, shape (len(self) + 1,)."""
+        edges = np.asarray(self.edges, dtype=np.float64)
+        if self.log is None:
+            return edges
+        return np.log(edges) if self.edges[0] > 0 else np.log1p(edges / self.log)
+
     def draw(self, codes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         """One grid point inside each code's bin, even on the bins' scale.
 
@@ -82,7 +90,7 @@ class Bins:
         if self.log is None:
             return rng.integers(low, high)
         with np.errstate(over="ignore"):
-            warp = np.log(edges) if self.edges[0] > 0 else np.log1p(edges / self.log)
+            warp = self.positions
             at = warp[codes] + (warp[codes + 1] - warp[codes]) * rng.random(len(codes))
             points = np.exp(at) if self.edges[0] > 0 else np.expm1(at) * self.log
         return np.clip(np.floor(points).astype(np.int64), low, high - 1)

@@ -17,7 +17,10 @@ Value = bool | int | float | str
 
 Bound = TypeVar("Bound", int, float, date, datetime)
 
+AUTO = "auto"
+"""In place of a number of bins: a fine grid, merged by noisy counts."""
 DEFAULT_BINS = 16
+MOST_ATOMS = 100
 MOST_CELLS = 100_000
 DIGITS = 15
 """Significant decimal digits that a double always keeps: the limit for bounds and decimals together."""
@@ -79,25 +82,25 @@ def _category(value: Any) -> Value:
 
 
 def integer_bins(raw: Any) -> Any:
-    """A count of bins or integer edges.
+    """A count of bins, integer edges or ``auto``.
 
     Raises:
         ValueError: neither.
     """
-    return _bins(raw, _integer_edge)
+    return _bins(raw, _integer)
 
 
 def float_bins(raw: Any) -> Any:
-    """A count of bins or finite edges, as floats.
+    """A count of bins, finite edges as floats, or ``auto``.
 
     Raises:
         ValueError: neither.
     """
-    return _bins(raw, _float_edge)
+    return _bins(raw, _finite)
 
 
 def day_bins(raw: Any) -> Any:
-    """A count of bins or dates.
+    """A count of bins, dates or ``auto``.
 
     Raises:
         ValueError: neither.
@@ -106,7 +109,7 @@ def day_bins(raw: Any) -> Any:
 
 
 def moment_bins(raw: Any) -> Any:
-    """A count of bins or moments.
+    """A count of bins, moments or ``auto``.
 
     Raises:
         ValueError: neither.
@@ -114,7 +117,59 @@ def moment_bins(raw: Any) -> Any:
     return _bins(raw, moment)
 
 
-def _bins(raw: Any, edge: Callable[[Any], Bound]) -> int | tuple[Bound, ...]:
+def integer_atoms(raw: Any) -> tuple[int, ...] | None:
+    """Whole numbers with a cell of their own, in order.
+
+    Raises:
+        ValueError: no list of different whole numbers, or too long a list.
+    """
+    return _atoms(raw, lambda value: _integer(value, "'atoms'"))
+
+
+def float_atoms(raw: Any) -> tuple[float, ...] | None:
+    """Finite numbers with a cell of their own, in order, as floats.
+
+    Raises:
+        ValueError: no list of different finite numbers, or too long a list.
+    """
+    return _atoms(raw, lambda value: _finite(value, "'atoms'"))
+
+
+def day_atoms(raw: Any) -> tuple[date, ...] | None:
+    """Dates with a cell of their own, in order.
+
+    Raises:
+        ValueError: no list of different dates, or too long a list.
+    """
+    return _atoms(raw, day)
+
+
+def moment_atoms(raw: Any) -> tuple[datetime, ...] | None:
+    """Moments with a cell of their own, in order.
+
+    Raises:
+        ValueError: no list of different moments, or too long a list.
+    """
+    return _atoms(raw, moment)
+
+
+def _atoms(raw: Any, value: Callable[[Any], Bound]) -> tuple[Bound, ...] | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, (list, tuple)) or not raw:
+        raise ValueError(f"'atoms' must be a list of values, got {raw!r}")
+    if len(raw) > MOST_ATOMS:
+        raise ValueError(f"'atoms' lists {len(raw)} values; at most {MOST_ATOMS} are allowed")
+    atoms = tuple(sorted(value(each) for each in raw))
+    twice = next((low for low, high in pairwise(atoms) if low == high), None)
+    if twice is not None:
+        raise ValueError(f"'atoms' holds {_plain(twice)} twice; list each value once")
+    return atoms
+
+
+def _bins(raw: Any, edge: Callable[[Any], Bound]) -> str | int | tuple[Bound, ...]:
+    if raw == AUTO:
+        return AUTO
     if isinstance(raw, (list, tuple)):
         edges = tuple(edge(each) for each in raw)
         if len(edges) < 2:
@@ -124,21 +179,21 @@ def _bins(raw: Any, edge: Callable[[Any], Bound]) -> int | tuple[Bound, ...]:
                 raise ValueError(f"the edges in 'bins' must increase, got {low} before {high}")
         return edges
     if isinstance(raw, bool) or not isinstance(raw, int):
-        raise ValueError(f"'bins' must be a whole number or a list of edges, got {raw!r}")
+        raise ValueError(f"'bins' must be a whole number, a list of edges or {AUTO}, got {raw!r}")
     if not 1 <= raw <= MOST_CELLS:
         raise ValueError(f"'bins' must lie between 1 and {MOST_CELLS}, got {raw}")
     return raw
 
 
-def _integer_edge(raw: Any) -> int:
+def _integer(raw: Any, where: str = "the edges in 'bins'") -> int:
     if isinstance(raw, bool) or not isinstance(raw, int):
-        raise ValueError(f"the edges in 'bins' must be whole numbers, got {raw!r}")
+        raise ValueError(f"{where} must be whole numbers, got {raw!r}")
     return raw
 
 
-def _float_edge(raw: Any) -> float:
+def _finite(raw: Any, where: str = "the edges in 'bins'") -> float:
     if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not isfinite(raw):
-        raise ValueError(f"the edges in 'bins' must be finite numbers, got {raw!r}")
+        raise ValueError(f"{where} must be finite numbers, got {raw!r}")
     return float(raw)
 
 
@@ -190,11 +245,12 @@ def with_bounds_from_edges(data: Any) -> Any:
 
 
 def with_decimals(data: Any) -> Any:
-    """`data` with 'decimals' chosen from the bounds and edges where it is left out."""
+    """`data` with 'decimals' chosen from the bounds, edges and atoms where it is left out."""
     if not isinstance(data, dict) or data.get("decimals") is not None:
         return data
-    edges = data.get("bins")
-    bounds = [data.get("min"), data.get("max"), *(edges if isinstance(edges, (list, tuple)) else ())]
+    listed = [data.get("bins"), data.get("atoms")]
+    inner = [each for given in listed if isinstance(given, (list, tuple)) for each in given]
+    bounds = [data.get("min"), data.get("max"), *inner]
     numbers = [b for b in bounds if isinstance(b, (int, float)) and isfinite(b)]
     decimals = max((_decimals(b) for b in numbers), default=0)
     span = max(numbers, default=0) - min(numbers, default=0)
@@ -206,8 +262,10 @@ def with_decimals(data: Any) -> Any:
     return {**data, "decimals": decimals}
 
 
-def check_range(low: Bound, high: Bound, bins: int | Sequence[Bound], scale: str) -> None:
-    """Bounds are finite and in order, edges run from one to the other, a logarithm exists.
+def check_range(
+    low: Bound, high: Bound, bins: str | int | Sequence[Bound], scale: str, atoms: Sequence[Bound] | None
+) -> None:
+    """Bounds are finite and in order, edges run from one to the other, atoms lie between them, a logarithm exists.
 
     Raises:
         ValueError: they do not.
@@ -217,7 +275,12 @@ def check_range(low: Bound, high: Bound, bins: int | Sequence[Bound], scale: str
             raise ValueError(f"{which!r} must be a finite number, got {bound}")
     if not low < high:
         raise ValueError(f"'min' must be less than 'max', got {_plain(low)} and {_plain(high)}")
-    if not isinstance(bins, int) and (bins[0] != low or bins[-1] != high):
+    if atoms is not None and bins != AUTO:
+        raise ValueError(f"'atoms' go with 'bins: {AUTO}'; add it, or give the edges in 'bins' yourself")
+    if atoms and not (low <= atoms[0] and atoms[-1] <= high):
+        outside = atoms[0] if atoms[0] < low else atoms[-1]
+        raise ValueError(f"'atoms' holds {_plain(outside)}, outside 'min' {_plain(low)} and 'max' {_plain(high)}")
+    if not isinstance(bins, (int, str)) and (bins[0] != low or bins[-1] != high):
         raise ValueError(
             f"the edges in 'bins' must run from 'min' {_plain(low)} to 'max' {_plain(high)}, "
             f"got {_plain(bins[0])} to {_plain(bins[-1])}"
@@ -272,8 +335,10 @@ def _shown(edges: Sequence[object]) -> str:
 
 
 __all__ = [
+    "AUTO",
     "DEFAULT_BINS",
     "DIGITS",
+    "MOST_ATOMS",
     "MOST_CELLS",
     "Value",
     "categories",
@@ -281,10 +346,14 @@ __all__ = [
     "check_range",
     "check_size",
     "day",
+    "day_atoms",
     "day_bins",
+    "float_atoms",
     "float_bins",
+    "integer_atoms",
     "integer_bins",
     "moment",
+    "moment_atoms",
     "moment_bins",
     "on_grid",
     "text_name",

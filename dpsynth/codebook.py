@@ -14,12 +14,16 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from dpsynth.columns import COLUMN_TYPES, Column, ColumnBase, Float, Integer
+from dpsynth.checks import AUTO
+from dpsynth.columns import COLUMN_TYPES, BinnedBase, Column, ColumnBase, Float, Integer
 from dpsynth.declared import unknown
 from dpsynth.errors import SchemaError
 from dpsynth.schema import Schema, column_yaml, dump_yaml, parse_column, scalar
 
-FIELDS = ("column", "type", "values", "min", "max", "missing", "label", "description", "bins", "scale", "decimals")
+FIELDS = (
+    *("column", "type", "values", "min", "max", "missing", "label", "description"),
+    *("bins", "atoms", "scale", "decimals"),
+)
 """Fields a codebook may have; the first two are required."""
 
 _TYPES = {
@@ -39,7 +43,8 @@ _FLAGS = {
 _HEADER = """\
 Drafted from a codebook. Everything in this file is public: it is released with the synthetic table and nothing
 in it is protected. Check values and bounds against what is known without the data, never against the data.
-Numbers and dates are cut into 16 bins unless 'bins' says otherwise (a count, or a list of edges)."""
+With 'bins: auto' numbers and dates are cut where the noisy counts of a fine grid say; 'bins' may also be a count or a
+list of edges."""
 _UNIT = "The column that names the privacy unit (a person); it is never released."
 _NO_UNIT = "unit: person_id   # no unit column was given: each row counts as one person. Name it if a person has more."
 _AT_MOST = """\
@@ -47,13 +52,13 @@ Rows kept of each unit at most. Choose about what a unit commonly has, from what
 one unit beyond it are dropped, and a larger number needs more noise, in proportion."""
 _ABOUT = "about_rows: 20000   # a rough number of rows, if it is public; helps planning."
 _WIDE = 1000
-"""From this maximum on (and this many times the minimum) bins of equal width may be too wide for most values."""
+"""From this maximum on (and this many times the minimum) cells of equal width may be too wide for most values."""
 _AMOUNT = 10_000
 """From this maximum on a number with decimals that starts at 0 is drafted as an amount."""
 _IS_LOG = """\
-Taken for an amount (many small values, few large): bins widen with the value.
-For bins of equal width remove 'scale: log'."""
-_TRY_LOG = "16 bins of equal width. If most values are small and few large, add 'scale: log'."
+Taken for an amount (many small values, few large): the grid widens with the value.
+For a grid of equal width remove 'scale: log'."""
+_TRY_LOG = "A grid of equal width. If most values are small and few large, add 'scale: log'."
 
 
 def read_codebook(path: str | PathLike[str]) -> Schema:
@@ -97,10 +102,12 @@ def draft(path: str | PathLike[str]) -> str:
 
     ``column`` and ``type`` are required. The type ``unit`` marks the column that names the person; the others are
     those of a schema. ``values`` are separated by ``|``; numbers and dates have ``min`` and ``max``; ``missing`` is
-    yes or no. ``description``, ``bins`` (a number, or edges separated by ``|``), ``scale`` and ``decimals`` may follow.
+    yes or no. ``description``, ``bins`` (a number, or edges separated by ``|``), ``atoms`` (values separated by ``|``),
+    ``scale`` and ``decimals`` may follow.
 
-    Where the codebook names neither ``bins`` nor ``scale``, a float from 0 to 10000 or more is drafted with
-    ``scale: log``, as amounts are skewed; a comment says how to undo it. Codebooks that say ``linear`` get that.
+    Where the codebook names no ``bins``, numbers and dates are drafted with ``bins: auto``. Where it names neither
+    ``bins`` nor ``scale``, a float from 0 to 10000 or more is drafted with ``scale: log``, as amounts are skewed; a
+    comment says how to undo it. Codebooks that say ``linear`` get that.
 
     Raises:
         SchemaError: the file cannot be read, or one of its lines describes no column; the message says which.
@@ -129,7 +136,10 @@ def draft(path: str | PathLike[str]) -> str:
 
 def _proposal(column: ColumnBase) -> tuple[ColumnBase, str | None]:
     """The column as it is drafted, and what its reader should decide about its scale."""
-    if not isinstance(column, (Integer, Float)) or column.model_fields_set & {"bins", "scale"}:
+    if not isinstance(column, BinnedBase) or "bins" in column.model_fields_set:
+        return column, None
+    column = column.model_copy(update={"bins": AUTO})
+    if not isinstance(column, (Integer, Float)) or "scale" in column.model_fields_set:
         return column, None
     if column.min < 0 or column.max < _WIDE * max(1, column.min):
         return column, None
@@ -218,7 +228,11 @@ def _value(kind: str, field: str, text: str) -> Any:
         edges = _split(text)
         if len(edges) == 1 and "," in text:
             raise ValueError(f"'bins' has a comma, {text!r}; separate edges with |")
-        return _number(field, text, whole=True) if len(edges) == 1 else [_bound(kind, field, e) for e in edges]
+        if len(edges) > 1:
+            return [_bound(kind, field, e) for e in edges]
+        return AUTO if text.lower() == AUTO else _number(field, text, whole=True)
+    if field == "atoms":
+        return [_bound(kind, field, atom) for atom in _split(text)]
     if field in ("min", "max"):
         return _bound(kind, field, text)
     return text

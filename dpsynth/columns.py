@@ -7,20 +7,21 @@ always and last, the out-of-domain cell.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from dpsynth import checks
+from dpsynth import checks, grids
 from dpsynth.bins import Bins
 from dpsynth.declared import Declared
 
 _EPOCH = datetime(1970, 1, 1)
 
 Values = Annotated[tuple[checks.Value, ...], BeforeValidator(checks.categories)]
-Count = int | tuple[int, ...]
+Auto = Literal["auto"]
 
 
 class ColumnBase(Declared):
@@ -140,6 +141,11 @@ class BinnedBase(ColumnBase):
         """The bins, in grid units."""
 
     @property
+    def fine(self) -> bool:
+        """Whether the bins are a fine grid (``auto``), whose cells a generator merges by their noisy counts."""
+        return getattr(self, "bins", None) == checks.AUTO
+
+    @property
     def cells(self) -> int:
         """Number of bins."""
         return len(self.partition)
@@ -159,19 +165,22 @@ class Integer(BinnedBase):
     """Whole numbers from `min` to `max`, both included.
 
     Attributes:
-        bins: how many bins, or their edges; one bin per value if there are fewer values than bins.
+        bins: how many bins, or their edges; one bin per value if there are fewer values than bins. ``auto``: a
+            fine grid whose cells are merged by their noisy counts.
+        atoms: values with a cell of their own in a fine grid, beside the bounds and zero.
         scale: ``log`` for bins that widen with the value (needs ``min >= 0``).
     """
 
     type: Literal["integer"] = "integer"
     min: int
     max: int
-    bins: Annotated[Count, BeforeValidator(checks.integer_bins)] = checks.DEFAULT_BINS
+    bins: Annotated[Auto | int | tuple[int, ...], BeforeValidator(checks.integer_bins)] = checks.DEFAULT_BINS
+    atoms: Annotated[tuple[int, ...] | None, BeforeValidator(checks.integer_atoms)] = None
     scale: Literal["linear", "log"] = "linear"
 
     @model_validator(mode="after")
     def _consistent(self) -> Integer:
-        checks.check_range(self.min, self.max, self.bins, self.scale)
+        checks.check_range(self.min, self.max, self.bins, self.scale, self.atoms)
         checks.check_size(self.min, self.max, 0)
         return self
 
@@ -183,6 +192,8 @@ class Integer(BinnedBase):
     @cached_property
     def partition(self) -> Bins:
         """The bins, in whole numbers."""
+        if self.bins == "auto":
+            return grids.numbers(self.min, self.max, 1 if self.scale == "log" else None, self.atoms or ())
         return _partition(self.min, self.max, self.bins, self.scale, 1)
 
 
@@ -190,7 +201,9 @@ class Float(BinnedBase):
     """Numbers from `min` to `max`, both included, released with `decimals` digits after the point.
 
     Attributes:
-        bins: how many bins, or their edges; bounds and edges must be representable at `decimals` digits.
+        bins: how many bins, or their edges, or ``auto``; bounds, edges and atoms must be representable at
+            `decimals` digits.
+        atoms: values with a cell of their own in a fine grid, beside the bounds and zero.
         scale: ``log`` for bins that widen with the value (needs ``min >= 0``).
         decimals: digits after the point of released values. Default: at least 2, as many as the bounds and
             edges have, and enough for a thousand different values between the bounds.
@@ -199,7 +212,8 @@ class Float(BinnedBase):
     type: Literal["float"] = "float"
     min: float
     max: float
-    bins: Annotated[int | tuple[float, ...], BeforeValidator(checks.float_bins)] = checks.DEFAULT_BINS
+    bins: Annotated[Auto | int | tuple[float, ...], BeforeValidator(checks.float_bins)] = checks.DEFAULT_BINS
+    atoms: Annotated[tuple[float, ...] | None, BeforeValidator(checks.float_atoms)] = None
     scale: Literal["linear", "log"] = "linear"
     decimals: int
 
@@ -212,10 +226,10 @@ class Float(BinnedBase):
     def _consistent(self) -> Float:
         if not 0 <= self.decimals <= checks.DIGITS:
             raise ValueError(f"'decimals' must lie between 0 and {checks.DIGITS}, got {self.decimals}")
-        checks.check_range(self.min, self.max, self.bins, self.scale)
+        checks.check_range(self.min, self.max, self.bins, self.scale, self.atoms)
         checks.check_size(self.min, self.max, self.decimals)
         edges = self.bins if isinstance(self.bins, tuple) else ()
-        for bound in (self.min, self.max, *edges):
+        for bound in (self.min, self.max, *edges, *(self.atoms or ())):
             checks.check_decimals(bound, self.decimals)
         return self
 
@@ -228,32 +242,40 @@ class Float(BinnedBase):
     def partition(self) -> Bins:
         """The bins, in units of the last decimal."""
         bins = self.bins
-        edges = bins if isinstance(bins, int) else tuple(checks.on_grid(edge, self.decimals) for edge in bins)
-        low, high = checks.on_grid(self.min, self.decimals), checks.on_grid(self.max, self.decimals)
-        return _partition(low, high, edges, self.scale, self.unit)
+        low, high = self._points((self.min, self.max))
+        if bins == "auto":
+            return grids.numbers(low, high, self.unit if self.scale == "log" else None, self._points(self.atoms or ()))
+        return _partition(low, high, bins if isinstance(bins, int) else self._points(bins), self.scale, self.unit)
+
+    def _points(self, numbers: Iterable[float]) -> tuple[int, ...]:
+        return tuple(checks.on_grid(number, self.decimals) for number in numbers)
 
 
 class Date(BinnedBase):
     """Days from `min` to `max`, both included.
 
     Attributes:
-        bins: how many bins, or their edges.
+        bins: how many bins, or their edges, or ``auto``.
+        atoms: see `Integer`.
     """
 
     type: Literal["date"] = "date"
     min: Annotated[date, BeforeValidator(checks.day)]
     max: Annotated[date, BeforeValidator(checks.day)]
-    bins: Annotated[int | tuple[date, ...], BeforeValidator(checks.day_bins)] = checks.DEFAULT_BINS
+    bins: Annotated[Auto | int | tuple[date, ...], BeforeValidator(checks.day_bins)] = checks.DEFAULT_BINS
+    atoms: Annotated[tuple[date, ...] | None, BeforeValidator(checks.day_atoms)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Date:
-        checks.check_range(self.min, self.max, self.bins, "linear")
+        checks.check_range(self.min, self.max, self.bins, "linear", self.atoms)
         return self
 
     @cached_property
     def partition(self) -> Bins:
         """The bins, in days since 1970-01-01."""
         bins = self.bins
+        if bins == "auto":
+            return grids.days(_days(self.min), _days(self.max), map(_days, self.atoms or ()))
         edges = bins if isinstance(bins, int) else tuple(_days(edge) for edge in bins)
         return _partition(_days(self.min), _days(self.max), edges, "linear", 1)
 
@@ -262,23 +284,27 @@ class Datetime(BinnedBase):
     """Moments of wall-clock time from `min` to `max`, both included, to the second and without a zone.
 
     Attributes:
-        bins: how many bins, or their edges.
+        bins: how many bins, or their edges, or ``auto``.
+        atoms: see `Integer`.
     """
 
     type: Literal["datetime"] = "datetime"
     min: Annotated[datetime, BeforeValidator(checks.moment)]
     max: Annotated[datetime, BeforeValidator(checks.moment)]
-    bins: Annotated[int | tuple[datetime, ...], BeforeValidator(checks.moment_bins)] = checks.DEFAULT_BINS
+    bins: Annotated[Auto | int | tuple[datetime, ...], BeforeValidator(checks.moment_bins)] = checks.DEFAULT_BINS
+    atoms: Annotated[tuple[datetime, ...] | None, BeforeValidator(checks.moment_atoms)] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Datetime:
-        checks.check_range(self.min, self.max, self.bins, "linear")
+        checks.check_range(self.min, self.max, self.bins, "linear", self.atoms)
         return self
 
     @cached_property
     def partition(self) -> Bins:
         """The bins, in seconds since 1970-01-01."""
         bins = self.bins
+        if bins == "auto":
+            return grids.moments(_seconds(self.min), _seconds(self.max), map(_seconds, self.atoms or ()))
         edges = bins if isinstance(bins, int) else tuple(_seconds(edge) for edge in bins)
         return _partition(_seconds(self.min), _seconds(self.max), edges, "linear", 1)
 

@@ -16,6 +16,8 @@ class Hints:
         ordered: attributes whose codes have a meaningful order (ordinals, binned numbers, dates).
         missing: code of the missing cell, for each attribute that has one.
         out_of_domain: code of the out-of-domain cell, for each attribute (always the last code).
+        fine: for each attribute on a fine grid (``bins: auto``) where its in-domain cells ``0..m-1`` start and
+            end on the column's scale: m + 1 increasing numbers.
     """
 
     at_most: int = 1
@@ -23,3 +25,4 @@ class Hints:
     ordered: frozenset[str] = frozenset()
     missing: Mapping[str, int] = field(default_factory=dict)
     out_of_domain: Mapping[str, int] = field(default_factory=dict)
+    fine: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from dpsynth import checks
-from dpsynth.columns import COLUMN_TYPES, Coded, Column, ColumnBase
+from dpsynth.columns import COLUMN_TYPES, BinnedBase, Coded, Column, ColumnBase
 from dpsynth.constraints import Constraint, Forbid, Implies, Order, Total, parse_constraint
 from dpsynth.constraints.rules import Rules
 from dpsynth.constraints.search import first_conflict
@@ -33,6 +33,11 @@ FORMAT = 1
 """Version of the schema's JSON form and of the encoding it stands for."""
 
 _WORDS = re.compile(r"\w(?:[\w ./+-]*[\w.+-])?")
+_ORDER = (
+    *("values", "cardinality", "min", "max", "bins", "atoms", "scale", "decimals"),
+    *("missing", "label", "description"),
+)
+"""Keys of a column as they stand in YAML."""
 _KEYS = ("name", "unit", "at_most", "about_rows", "origin", "columns", "constraints")
 
 
@@ -147,6 +152,11 @@ class Schema(Declared):
             ordered=frozenset(c.name for c in self.columns if c.ordered),
             missing={c.name: c.missing_code for c in self.columns if c.missing_code is not None},
             out_of_domain={c.name: c.outside_code for c in self.columns},
+            fine={
+                c.name: tuple(c.partition.positions.tolist())
+                for c in self.columns
+                if isinstance(c, BinnedBase) and c.fine
+            },
         )
 
     @cached_property
@@ -317,7 +327,19 @@ def column_yaml(column: ColumnBase) -> CommentedMap:
     """A column's description as it stands in YAML, on one line and without what is left at its default."""
     spec = CommentedMap({"type": getattr(column, "type", None)})
     fields = type(column).model_fields
-    order = ("values", "cardinality", "min", "max", "bins", "scale", "decimals", "missing", "label", "description")
+    order = (
+        "values",
+        "cardinality",
+        "min",
+        "max",
+        "bins",
+        "atoms",
+        "scale",
+        "decimals",
+        "missing",
+        "label",
+        "description",
+    )
     for key in order:
         if key in fields and (value := getattr(column, key)) != fields[key].default:
             spec[key] = [scalar(each) for each in value] if isinstance(value, tuple) else scalar(value)

@@ -51,7 +51,10 @@ def _binned(draw, kind, points, lows, to_edge, extra=None):
         inner = draw(st.sets(st.integers(low + 1, low + span - 1), max_size=5)) if span > 1 else set()
         spec["bins"] = tuple(to_edge(edge) for edge in (low, *sorted(inner), low + span))
     elif draw(st.booleans()):
-        spec["bins"] = draw(st.integers(1, 40))
+        spec["bins"] = draw(st.integers(1, 40) | st.just("auto"))
+        if spec["bins"] == "auto" and draw(st.booleans()):
+            atoms = draw(st.sets(st.integers(low, low + span), min_size=1, max_size=4))
+            spec["atoms"] = tuple(to_edge(atom) for atom in sorted(atoms))
     if kind in (Integer, Float) and low >= 0:
         spec["scale"] = draw(st.sampled_from(["linear", "log"]))
     return kind, spec

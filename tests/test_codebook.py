@@ -55,7 +55,7 @@ def test_a_codebook_becomes_a_schema(book):
 
 def test_the_draft_is_the_schema_with_comments(book):
     text = draft(book(EXAMPLE))
-    assert Schema.loads(text) == read_codebook(book(EXAMPLE))
+    assert Schema.loads(text.replace(", bins: auto", "")) == read_codebook(book(EXAMPLE))
     assert text.startswith("# Drafted from a codebook. Everything in this file is public")
     assert "\nunit: patient_id\n" in text
     assert "\n# Rows kept of each unit at most." in text
@@ -94,6 +94,12 @@ def test_wide_columns_are_drafted_for_amounts(book, line, drafted, comment):
     comments = text.partition("columns:")[2]
     assert comment in comments if comment else "#" not in comments
     assert not comment or comments.index("first") < comments.index(comment) < comments.index(column.name)
+
+
+def test_numbers_and_dates_are_drafted_with_fine_grids_unless_bins_are_given(book):
+    text = "column,type,min,max,bins,atoms\na,integer,0,99,,\nb,date,2020-01-01,2020-12-31,4,\n"
+    a, b, c = Schema.loads(draft(book(text + "c,integer,0,99,auto,50|20\n"))).columns
+    assert (a.bins, b.bins, c.bins, c.atoms) == ("auto", 4, "auto", (20, 50))
 
 
 def test_optional_fields(book):

@@ -79,6 +79,10 @@ def test_digest_follows_the_content():
     assert schema.digest != Schema.loads(EXAMPLE.replace("[F, M]", "[M, F]")).digest
 
 
+def test_a_schema_written_before_fine_grids_keeps_its_digest():
+    assert Schema.loads(EXAMPLE).digest == "1e382cd7a3c354229df6f3ed5c317164a57ee2534e32a62b15a91879d0e3434a"
+
+
 def test_values_are_frozen():
     schema = Schema.loads(EXAMPLE)
     with pytest.raises(ValueError, match="frozen"):
@@ -100,6 +104,23 @@ def test_bins():
     assert one("{type: float, min: 0, max: 1, decimals: 1, bins: 2}").partition.edges == (0, 5, 11)
     assert one("{type: date, min: 2020-01-01, max: 2020-01-03, bins: 9}").cells == 3
     assert one("{type: datetime, min: 2020-01-01, max: 2020-01-02, bins: 24}").cells == 24
+
+
+def test_fine_grids_are_told_to_plans_and_their_atoms_to_nobody_else():
+    schema = Schema.loads(
+        "columns: {a: {type: integer, min: 0, max: 9, bins: auto}, b: {type: float, min: 0, max: 9, bins: 4}, "
+        "c: {type: float, min: 1, max: 1000, bins: auto, scale: log, decimals: 0, atoms: [999, 50]}}"
+    )
+    a, _, c = schema.columns
+    assert a.partition.edges == tuple(range(11))
+    assert c.atoms == (50, 999)
+    assert {1, 2, 50, 51, 999, 1000, 1001} <= set(c.partition.edges)
+    assert set(schema.hints.fine) == {"a", "c"}
+    assert schema.hints.fine["a"] == tuple(range(11))
+    assert schema.hints.fine["c"] == pytest.approx(np.log(c.partition.edges))
+    assert schema.to_json()["columns"][0]["bins"] == "auto"
+    assert "atoms" not in schema.to_json()["columns"][0]
+    assert one("{type: float, min: 0, max: 9, bins: auto, atoms: [0.125]}").decimals == 3
 
 
 def test_log_bins_widen_from_zero_and_from_a_positive_minimum():
@@ -152,6 +173,14 @@ def test_default_decimals():
         ("columns: {a: {type: float, min: 0, max: 1.25, decimals: 1}}", ["'a'", "1.25", "decimals: 1"]),
         ("columns: {a: {type: integer, min: 0, max: 9, bins: 0}}", ["'a'", "'bins'", "between 1", "0"]),
         ("columns: {a: {type: integer, min: 0, max: 9, bins: 2.5}}", ["'a'", "'bins'", "2.5"]),
+        ("columns: {a: {type: integer, min: 0, max: 9, bins: atuo}}", ["'a'", "'bins'", "auto", "'atuo'"]),
+        ("columns: {a: {type: integer, min: 0, max: 9, atoms: [1]}}", ["'a'", "'atoms'", "'bins: auto'"]),
+        ("columns: {a: {type: integer, min: 0, max: 9, bins: auto, atoms: []}}", ["'a'", "'atoms'", "list"]),
+        ("columns: {a: {type: integer, min: 0, max: 9, bins: auto, atoms: [1, 1]}}", ["'a'", "'atoms'", "1 twice"]),
+        ("columns: {a: {type: integer, min: 0, max: 9, bins: auto, atoms: [1.5]}}", ["'a'", "'atoms'", "whole"]),
+        ("columns: {a: {type: integer, min: 0, max: 9, bins: auto, atoms: [11]}}", ["'a'", "'atoms'", "11", "'max' 9"]),
+        (f"columns: {{a: {{type: date, min: 2020-01-01, max: 2021-01-01, bins: auto, atoms: {[1] * 101}}}}}", ["100"]),
+        ("columns: {a: {type: float, min: 0, max: 9, bins: auto, decimals: 1, atoms: [0.25]}}", ["'a'", "0.25"]),
         ("columns: {a: {type: integer, min: 0, max: 9, bins: true}}", ["'a'", "'bins'", "True"]),
         ("columns: {a: {type: integer, min: 0, max: 9, bins: [0]}}", ["'a'", "two edges"]),
         ("columns: {a: {type: integer, min: 0, max: 9, bins: [0, 5, 5, 9]}}", ["'a'", "increase", "5 before 5"]),

@@ -13,11 +13,11 @@ from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian,
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
-from dpsynth.generators.recoding import Recoding
+from dpsynth.generators.one_ways import OneWays
 from dpsynth.generators.sampled import Sampled
 from dpsynth.generators.settings import one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
-from dpsynth.graphical import GraphicalModel, Measurement, ModelTooLarge, combine, estimate, estimate_total, measured
+from dpsynth.graphical import GraphicalModel, ModelTooLarge, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
@@ -116,31 +116,34 @@ class _Run:
         self.hints = hints
         self.budget = private.remaining
         self.rng = np.random.default_rng(0)  # samples the public model only; fixed, so that answers decide all
-        one_ways, self.recoding = self._one_ways(private)
+        one_ways = self._one_ways(private)
+        self.recoding = one_ways.recoding
         self.domain = self.recoding.domain
         self.view = private.recoded(self.recoding.maps)
-        self.measurements = [self.recoding.one_way(m) for m in one_ways]
+        self.measurements = one_ways.merged
         self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain)
         self.graphical = self._estimated(None, recipe.tolerance)
 
-    def _one_ways(self, private: PrivateTable) -> tuple[list[Measurement], Recoding]:
-        """All one-ways over base cells, looked at once more if they are too noisy, and what they say is rare."""
-        recipe, base = self.recipe, private.domain
-        singles: list[Clique] = [(a,) for a in base.attributes]
-        found: list[Measurement] = []
-        share = recipe.one_way_share
-        while True:
-            answers = private.count_all(singles, Gaussian.from_mu(math.sqrt(share * self.budget)))
-            spent = 1.0 - private.remaining / self.budget
-            report("AIM", spent, f"{len(singles)} one-ways, noise of {answers[0].sigma:.1f} rows")
-            again = bool(found)
-            found = list(combine(base, [*found, *measured(answers)]).values())
-            recoding = Recoding.merging_rare(base, found, self.hints.out_of_domain, recipe.merge_below)
-            merged = [recoding.one_way(m) for m in found]
-            error = 0.5 * _HALF_NORMAL * float(np.mean([np.sum(m.sigma) for m in merged])) / estimate_total(merged)
-            share = min(recipe.one_way_most, recipe.one_way_share * error / recipe.one_way_error) - share
-            if again or share < _WORTH_A_LOOK:
-                return found, recoding
+    def _one_ways(self, private: PrivateTable) -> OneWays:
+        """All one-ways over base cells, looked at once more if they are too noisy or on a fine grid."""
+        recipe, hints = self.recipe, self.hints
+        first = recipe.one_way_share / 2 if hints.fine else recipe.one_way_share
+        found = OneWays.look(private, self._share(first), hints, recipe.merge_below)
+        self._looked(private, found)
+        share = min(recipe.one_way_most, first * found.error / recipe.one_way_error)
+        more = max(share, recipe.one_way_share) - first
+        if more < _WORTH_A_LOOK:
+            return found
+        found = found.again(private, self._share(more), hints, recipe.merge_below)
+        self._looked(private, found)
+        return found
+
+    def _share(self, share: float) -> Gaussian:
+        return Gaussian.from_mu(math.sqrt(share * self.budget))
+
+    def _looked(self, private: PrivateTable, found: OneWays) -> None:
+        spent, columns = 1.0 - private.remaining / self.budget, len(private.domain)
+        report("AIM", spent, f"{columns} one-ways, {found.error:.1%} of the rows misplaced by noise")
 
     @property
     def spent(self) -> float:

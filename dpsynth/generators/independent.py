@@ -9,16 +9,16 @@ from accountants import Allowance, FixedPlan, Gaussian, Plan
 from dpsynth.domain import Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
-from dpsynth.generators.recoding import Recoding
+from dpsynth.generators.one_ways import OneWays, one_way_looks
 from dpsynth.generators.settings import planned, positive
-from dpsynth.graphical import estimate, measured
+from dpsynth.graphical import estimate
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
 
 @dataclass(frozen=True, slots=True)
 class Independent:
-    """All one-way marginals in one stacked Gaussian look, then columns drawn independently.
+    """All one-way marginals in one stacked Gaussian look (two for fine grids), then columns drawn independently.
 
     Attributes:
         merge_below: cells whose noisy count is below this many sigma are merged (see `Recoding`).
@@ -42,19 +42,14 @@ class Independent:
         return {"merge_below": self.merge_below}
 
     def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
-        """One Gaussian event with as little noise as the allowance permits."""
-        return allowance.calibrate(lambda s: FixedPlan(events=(Gaussian(noise_multiplier=s),)))
+        """One Gaussian event with as little noise as the allowance permits; two where the schema has fine grids."""
+        return allowance.calibrate(lambda scale: FixedPlan(events=tuple(one_way_looks(scale, hints))))
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> MarginalModel:
-        """One look, one model."""
-        (noise,) = planned(plan, Gaussian)
-        base = private.domain
-        answers = private.count_all([(a,) for a in base.attributes], noise)
-        report("Independent", 1.0, f"{len(base)} one-ways, noise of {answers[0].sigma:.1f} rows")
-        one_ways = measured(answers)
-        recoding = Recoding.merging_rare(base, one_ways, hints.out_of_domain, self.merge_below)
-        model = estimate(recoding.domain, [recoding.one_way(c) for c in one_ways])
-        return MarginalModel(recoding, model)
+        """The planned looks, one model."""
+        found = OneWays.planned(private, planned(plan, Gaussian), hints, self.merge_below)
+        report("Independent", 1.0, f"{len(private.domain)} one-ways, {found.error:.1%} of the rows misplaced by noise")
+        return MarginalModel(found.recoding, estimate(found.recoding.domain, found.merged))
 
 
 __all__ = ["Independent"]

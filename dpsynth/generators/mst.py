@@ -15,7 +15,7 @@ from accountants import Allowance, ExponentialMechanism, FixedPlan, Gaussian, Pl
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
-from dpsynth.generators.recoding import Recoding
+from dpsynth.generators.one_ways import OneWays, one_way_looks
 from dpsynth.generators.settings import planned, positive, room_for, whole
 from dpsynth.graphical import GraphicalModel, JunctionTree, estimate, measured
 from dpsynth.hints import Hints
@@ -26,10 +26,11 @@ from dpsynth.progress import report
 class MST:
     """McKenna, Miklau, Sheldon 2021, "Winning the NIST contest", algorithm 1.
 
-    All one-ways in one stacked look; then ``d - 1`` private choices, each joining two components by the pair
-    that independence fits worst; then the chosen pairs in one stacked look. Number and noise of the looks are
-    fixed in advance, which pairs they ask about is not. The paper gives a third of the budget to each step:
-    ``MST(one_way_share=1/3, select_share=1/3)``; the defaults did better wherever we measured.
+    All one-ways in one stacked look (two where the schema has fine grids, see `OneWays`); then ``d - 1`` private
+    choices, each joining two components by the pair that independence fits worst; then the chosen pairs in one
+    stacked look. Number and noise of the looks are fixed in advance, which pairs they ask about is not. The paper
+    gives a third of the budget to each step: ``MST(one_way_share=1/3, select_share=1/3)``; the defaults did better
+    wherever we measured.
 
     Attributes:
         one_way_share: share of mu squared for the one-ways.
@@ -83,9 +84,9 @@ class MST:
 
         def build(scale: float) -> FixedPlan:
             if columns == 1:
-                return FixedPlan(events=(Gaussian(noise_multiplier=scale),))
+                return FixedPlan(events=tuple(one_way_looks(scale, hints)))
             for_choices = self.select_share if choices else 0.0
-            events = [Gaussian(noise_multiplier=scale / math.sqrt(self.one_way_share))]
+            events = one_way_looks(scale / math.sqrt(self.one_way_share), hints)
             last = Gaussian(noise_multiplier=scale / math.sqrt(1 - self.one_way_share - for_choices))
             if not choices:
                 return FixedPlan(events=(*events, last))
@@ -98,16 +99,15 @@ class MST:
         """The planned looks, then the model. Where no pair fits the model, one-ways are asked in its place."""
         noise, choices = planned(plan, Gaussian), planned(plan, ExponentialMechanism)
         singles: list[Clique] = [(a,) for a in private.domain.attributes]
-        counts = private.count_all(singles, noise[0])
-        report("MST", self.one_way_share, f"{len(singles)} one-ways, noise of {counts[0].sigma:.1f} rows")
-        one_ways = measured(counts)
-        recoding = Recoding.merging_rare(private.domain, one_ways, hints.out_of_domain, self.merge_below)
+        looks = len(one_way_looks(1.0, hints))
+        found = OneWays.planned(private, noise[:looks], hints, self.merge_below)
+        recoding, measurements = found.recoding, found.merged
+        report("MST", self.one_way_share, f"{len(singles)} one-ways, {found.error:.1%} of the rows misplaced by noise")
         domain, view = recoding.domain, private.recoded(recoding.maps)
-        measurements = [recoding.one_way(c) for c in one_ways]
-        if len(noise) > 1:
+        if len(noise) > looks:
             product = _Product(estimate(domain, measurements, smoothing=self.smoothing), domain)
             pairs = self._tree(view, product, choices)
-            answers = view.count_all(pairs or singles, noise[1])
+            answers = view.count_all(pairs or singles, noise[looks])
             report("MST", 1.0, f"{len(pairs)} pairs, noise of {answers[0].sigma:.1f} rows")
             measurements += measured(answers)
         model = estimate(domain, measurements, smoothing=self.smoothing, max_cells=self.max_cells)

@@ -1,19 +1,24 @@
-"""Recodings: base cells too rare to stand out from the noise are merged, and told apart again when rows are drawn."""
+"""Recodings: base cells merged where noise would drown them, and told apart again when rows are drawn.
+
+Cells of a listed column are merged where they are rare, neighbours on a fine grid into bins (`binning`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
-from dpsynth.graphical import Measurement
+from dpsynth.generators.binning import binned
+from dpsynth.graphical import Measurement, estimate_total
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.sampling import draw
 
 Integers = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,15 +30,23 @@ class Recoding:
         maps: for every attribute the merged code of each base code.
         weights: for every attribute and base code the probability of that code given its merged cell.
         domain: the merged domain, same attributes in the same order.
+        empty: for some attributes the base codes taken to be empty: their noise is not added to a merged cell's.
     """
 
     base: Domain
     maps: Mapping[str, Integers]
     weights: Mapping[str, Array]
     domain: Domain
+    empty: Mapping[str, Bools]
 
     @classmethod
-    def of(cls, base: Domain, maps: Mapping[str, Integers], weights: Mapping[str, Array]) -> Recoding:
+    def of(
+        cls,
+        base: Domain,
+        maps: Mapping[str, Integers],
+        weights: Mapping[str, Array],
+        empty: Mapping[str, Bools] | None = None,
+    ) -> Recoding:
         """A recoding from its maps and weights.
 
         Raises:
@@ -47,7 +60,8 @@ class Recoding:
             if (weights[a] < 0).any() or not np.allclose(merged, 1.0):
                 raise ValueError(f"recoding of {a!r}: the weights of every merged cell must sum to 1")
         domain = Domain.of({a: int(maps[a].max()) + 1 for a in base.attributes})
-        return cls(base, {a: maps[a] for a in base.attributes}, {a: weights[a] for a in base.attributes}, domain)
+        ordered = {a: maps[a] for a in base.attributes}, {a: weights[a] for a in base.attributes}
+        return cls(base, *ordered, domain, empty or {})
 
     @classmethod
     def merging_rare(
@@ -56,8 +70,9 @@ class Recoding:
         one_ways: Sequence[Measurement],
         out_of_domain: Mapping[str, int],
         threshold: float = 3.0,
+        fine: Mapping[str, Sequence[float]] | None = None,
     ) -> Recoding:
-        """Merge, in every attribute, the cells whose noisy count is below `threshold` sigma.
+        """Merge, in every attribute, the cells whose noisy count is below `threshold` sigma; in `fine` ones neighbours.
 
         A merged cell's mass is spread by the projection of its noisy counts onto non-negative counts of the
         same sum; evenly where that sum is not positive, or where the whole attribute fell below the threshold.
@@ -68,20 +83,37 @@ class Recoding:
             one_ways: one noisy marginal for every attribute, over base codes.
             out_of_domain: code of the out-of-domain cell, for each attribute that has one.
             threshold: in standard deviations of the noise.
+            fine: for each attribute on a fine grid where its in-domain cells lie (`Hints.fine`); these are merged
+                into bins of at least `threshold` sigma. A missing cell below the threshold joins the smallest bin,
+                with its noisy share.
         """
-        maps, weights = {}, {}
+        maps, weights, empty, total = {}, {}, {}, estimate_total(one_ways)
         for measured in one_ways:
             (attribute,) = measured.clique
             outside = out_of_domain.get(attribute)
-            maps[attribute], weights[attribute] = _merge(measured, outside, threshold)
-        return cls.of(base, maps, weights)
+            if fine and attribute in fine:
+                merged = _binned(measured, np.asarray(fine[attribute]), outside, threshold, total)
+                maps[attribute], weights[attribute], empty[attribute] = merged
+            else:
+                maps[attribute], weights[attribute] = _merge(measured, outside, threshold)
+        return cls.of(base, maps, weights, empty)
+
+    def again(
+        self, one_ways: Sequence[Measurement], out_of_domain: Mapping[str, int], threshold: float, kept: Collection[str]
+    ) -> Recoding:
+        """Merged anew by better counts; the attributes in `kept` stay as they are."""
+        new = Recoding.merging_rare(self.base, one_ways, out_of_domain, threshold)
+        maps = {a: self.maps[a] if a in kept else new.maps[a] for a in self.base.attributes}
+        weights = {a: self.weights[a] if a in kept else new.weights[a] for a in self.base.attributes}
+        return Recoding.of(self.base, maps, weights, {a: self.empty[a] for a in self.empty if a in kept})
 
     def one_way(self, measured: Measurement) -> Measurement:
         """A base one-way added up to the merged cells; the noise of a cell of ``m`` is ``sigma * sqrt(m)``."""
         (attribute,) = measured.clique
         codes = self.maps[attribute]
-        summed = np.bincount(codes, measured.values).astype(np.float64)
-        variance = np.broadcast_to(np.square(measured.sigma), codes.shape)
+        kept = ~self.empty.get(attribute, np.zeros(codes.shape, dtype=bool))
+        summed = np.bincount(codes, measured.values * kept).astype(np.float64)
+        variance = np.broadcast_to(np.square(measured.sigma), codes.shape) * kept
         return Measurement(measured.clique, summed, np.sqrt(np.bincount(codes, variance)).astype(np.float64))
 
     def encode(self, codes: Codes) -> Codes:
@@ -132,6 +164,29 @@ def _merge(measured: Measurement, outside: int | None, threshold: float) -> tupl
         spread = np.flatnonzero(rare & inside)
         weights[spread] = _spread(noisy[spread], float(noisy[rare].sum()))
     return merged.astype(np.int64), weights
+
+
+def _binned(
+    measured: Measurement, positions: Array, outside: int | None, threshold: float, total: float
+) -> tuple[Integers, Array, Bools]:
+    noisy, cells = measured.values, len(positions) - 1
+    sigma = np.sqrt(np.broadcast_to(np.square(measured.sigma), noisy.shape))
+    bins = binned(noisy[:cells], sigma[:cells], positions, total, threshold)
+    merged = np.full(len(noisy), -1)
+    merged[:cells] = bins.codes
+    weights = np.concatenate([bins.weights, np.ones(len(noisy) - cells)])
+    for code in range(cells, len(noisy)):  # the missing cell, if declared, and the one out of domain
+        if noisy[code] >= threshold * sigma[code]:
+            merged[code] = merged.max() + 1
+            continue
+        held, joining = bins.held[bins.smallest], max(float(noisy[code]), 0.0)
+        share = 0.0 if code == outside else joining / (joining + held) if held > 0 else 1 / (cells + 1)
+        weights[merged == bins.smallest] *= 1 - share
+        merged[code], weights[code] = bins.smallest, share
+    empty = np.zeros(len(noisy), dtype=bool)
+    if bins.held.min() > 0:
+        empty[:cells] = bins.mass == 0
+    return merged, weights, empty
 
 
 def _spread(noisy: Array, total: float) -> Array:

@@ -91,3 +91,59 @@ def test_spread_keeps_sums_and_follows_the_weights():
 def test_improper_recodings_are_refused(maps, weights):
     with pytest.raises(ValueError, match="recoding of 'a'"):
         Recoding.of(Domain.of({"a": 2}), {"a": np.array(maps)}, {"a": np.array(weights)})
+
+
+def on_grid(values, sigma=1.0, missing=False, total=None):
+    """A recoding of one fine column: cells of width 1, then the missing one if asked, then the one outside."""
+    cells = len(values) - 1 - missing
+    rest = Measurement(("n",), np.array([float(sum(values) if total is None else total)]), 0.01)
+    base = Domain.of({"a": len(values), "n": 1})
+    counts = Measurement(("a",), np.array(values, dtype=float), sigma)
+    outside = {"a": len(values) - 1}
+    return Recoding.merging_rare(base, [counts, rest], outside, 3.0, {"a": tuple(range(cells + 1))}), counts
+
+
+def test_fine_cells_are_merged_with_neighbours_alone():
+    found, _ = on_grid([500, 500, 500, 500, 0, 0, 0, 0, 500, 500, 1], sigma=20.0)
+    assert (np.diff(found.maps["a"][:10]) >= 0).all()
+    assert found.domain["a"] == found.maps["a"][:10].max() + 1
+
+
+def test_a_rare_missing_cell_joins_the_smallest_bin_with_its_noisy_share():
+    found, _ = on_grid([900.0, 900, 900, 20, 20, 20, 2, 0], missing=True)
+    small = found.maps["a"] == found.maps["a"][6]
+    assert small[6] and small[7]  # noqa: PT018
+    assert found.weights["a"][6] == pytest.approx(2 / (2 + 20 * (small.sum() - 2)), rel=0.3)
+    assert found.weights["a"][7] == 0
+    assert found.weights["a"][small].sum() == pytest.approx(1)
+
+
+def test_seen_missing_and_outside_cells_of_a_grid_stay_apart():
+    found, _ = on_grid([900.0, 900, 900, 300, 50], missing=True)
+    assert len(set(found.maps["a"][3:]) | set(found.maps["a"][:3])) == found.maps["a"][:3].max() + 3
+    np.testing.assert_array_equal(found.weights["a"][3:], [1, 1])
+
+
+def test_cells_taken_to_be_empty_add_no_noise():
+    found, counts = on_grid([*[900.0] * 4, *[0.1, -0.2] * 20, 0], sigma=2.0)
+    assert found.empty["a"][4:44].all()
+    one_way = found.one_way(counts)
+    assert one_way.values.sum() == pytest.approx(3600)
+    assert np.square(one_way.sigma).sum() == pytest.approx(5 * 4)
+
+
+@pytest.mark.parametrize("values", [[0.0] * 12, [-3.0, 2.5, 1] * 4], ids=["no rows", "noise"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_grid_of_nothing_but_noise_is_even_inside_its_domain(values, missing):
+    found, _ = on_grid(values, sigma=10.0, missing=missing, total=1.0)
+    assert found.domain["a"] == 1
+    np.testing.assert_allclose(found.weights["a"], [*[1 / 11] * 11, 0])
+
+
+def test_merging_again_keeps_the_bins_of_fine_grids():
+    found, counts = on_grid([500, 500, 400, 300, 0, 0, 0, 0, 500, 500, 1], sigma=20.0)
+    other = Measurement(("n",), np.array([4000.0]), 1.0)
+    again = found.again([counts, other], {"a": 10}, 3.0, {"a"})
+    np.testing.assert_array_equal(again.maps["a"], found.maps["a"])
+    np.testing.assert_array_equal(again.weights["a"], found.weights["a"])
+    np.testing.assert_array_equal(again.empty["a"], found.empty["a"])
