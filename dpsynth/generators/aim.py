@@ -13,9 +13,10 @@ from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian,
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
+from dpsynth.generators.one_ways import prepared
 from dpsynth.generators.recoding import Recoding
 from dpsynth.generators.sampled import Sampled
-from dpsynth.generators.settings import one_of, positive, room_for, whole
+from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
 from dpsynth.graphical import GraphicalModel, Measurement, ModelTooLarge, combine, estimate, estimate_total, measured
 from dpsynth.hints import Hints
@@ -50,7 +51,9 @@ class AIM:
         select_share: share of each round's mu squared for the choice; the measurement gets the rest.
         rounds_per_column: the budget of the first rounds would last for this many rounds a column.
         anneal: factor on a round's mu squared after a measurement that taught the model nothing.
+        denoise: whether one-ways are denoised before they are used (see `denoised`).
         merge_below: cells whose noisy count is below this many sigma are merged (see `Recoding`).
+        group_below: neighbours in ordered columns are grouped until they hold this many sigma (see `grouped`).
         smoothing: weight of the entropy in estimation (see `estimate`).
         max_cells: limit on the model's size, reached in proportion to the budget spent.
         tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
@@ -66,7 +69,9 @@ class AIM:
     select_share: float = 0.1
     rounds_per_column: float = 4.0
     anneal: float = 4.0
+    denoise: bool = True
     merge_below: float = 3.0
+    group_below: float = 125.0
     smoothing: float = 0.2
     max_cells: int = 500_000
     tolerance: float = 0.1
@@ -80,6 +85,8 @@ class AIM:
         positive("rounds_per_column", self.rounds_per_column)
         positive("anneal - 1", self.anneal - 1)
         positive("merge_below", self.merge_below, zero=True)
+        positive("group_below", self.group_below, zero=True)
+        flag("denoise", self.denoise)
         positive("smoothing", self.smoothing)
         whole("max_cells", self.max_cells, least=1)
         positive("tolerance", self.tolerance)
@@ -116,15 +123,14 @@ class _Run:
         self.hints = hints
         self.budget = private.remaining
         self.rng = np.random.default_rng(0)  # samples the public model only; fixed, so that answers decide all
-        one_ways, self.recoding = self._one_ways(private)
+        self.recoding, self.measurements = self._one_ways(private)
         self.domain = self.recoding.domain
         self.view = private.recoded(self.recoding.maps)
-        self.measurements = [self.recoding.one_way(m) for m in one_ways]
         self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain)
         self.graphical = self._estimated(None, recipe.tolerance)
 
-    def _one_ways(self, private: PrivateTable) -> tuple[list[Measurement], Recoding]:
-        """All one-ways over base cells, looked at once more if they are too noisy, and what they say is rare."""
+    def _one_ways(self, private: PrivateTable) -> tuple[Recoding, list[Measurement]]:
+        """All one-ways, looked at once more if they are too noisy: the cells they leave apart, and their counts."""
         recipe, base = self.recipe, private.domain
         singles: list[Clique] = [(a,) for a in base.attributes]
         found: list[Measurement] = []
@@ -135,12 +141,18 @@ class _Run:
             report("AIM", spent, f"{len(singles)} one-ways, noise of {answers[0].sigma:.1f} rows")
             again = bool(found)
             found = list(combine(base, [*found, *measured(answers)]).values())
-            recoding = Recoding.merging_rare(base, found, self.hints.out_of_domain, recipe.merge_below)
-            merged = [recoding.one_way(m) for m in found]
+            recoding, merged = prepared(
+                base,
+                found,
+                self.hints,
+                denoise=recipe.denoise,
+                merge_below=recipe.merge_below,
+                group_below=recipe.group_below,
+            )
             error = 0.5 * _HALF_NORMAL * float(np.mean([np.sum(m.sigma) for m in merged])) / estimate_total(merged)
             share = min(recipe.one_way_most, recipe.one_way_share * error / recipe.one_way_error) - share
             if again or share < _WORTH_A_LOOK:
-                return found, recoding
+                return recoding, merged
 
     @property
     def spent(self) -> float:
