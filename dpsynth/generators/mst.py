@@ -15,8 +15,8 @@ from accountants import Allowance, ExponentialMechanism, FixedPlan, Gaussian, Pl
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
-from dpsynth.generators.recoding import Recoding
-from dpsynth.generators.settings import planned, positive, room_for, whole
+from dpsynth.generators.one_ways import prepared
+from dpsynth.generators.settings import flag, planned, positive, room_for, whole
 from dpsynth.graphical import GraphicalModel, JunctionTree, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
@@ -34,7 +34,9 @@ class MST:
     Attributes:
         one_way_share: share of mu squared for the one-ways.
         select_share: share of mu squared for all choices together; the pairs get the rest.
+        denoise: whether one-ways are denoised before they are used (see `denoised`).
         merge_below: cells whose noisy count is below this many sigma are merged (see `Recoding`).
+        group_below: neighbours in ordered columns are grouped until they hold this many sigma (see `grouped`).
         smoothing: weight of the entropy in estimation (see `estimate`).
         max_cells: limit on the size of the model.
 
@@ -44,7 +46,9 @@ class MST:
 
     one_way_share: float = 0.6
     select_share: float = 0.1
+    denoise: bool = True
     merge_below: float = 3.0
+    group_below: float = 125.0
     smoothing: float = 0.2
     max_cells: int = 2_000_000
 
@@ -53,6 +57,8 @@ class MST:
         positive("select_share", self.select_share, below=1)
         positive("one_way_share + select_share", self.one_way_share + self.select_share, below=1)
         positive("merge_below", self.merge_below, zero=True)
+        positive("group_below", self.group_below, zero=True)
+        flag("denoise", self.denoise)
         positive("smoothing", self.smoothing)
         whole("max_cells", self.max_cells, least=1)
 
@@ -66,7 +72,9 @@ class MST:
         return {
             "one_way_share": self.one_way_share,
             "select_share": self.select_share,
+            "denoise": self.denoise,
             "merge_below": self.merge_below,
+            "group_below": self.group_below,
             "smoothing": self.smoothing,
             "max_cells": self.max_cells,
         }
@@ -100,10 +108,15 @@ class MST:
         singles: list[Clique] = [(a,) for a in private.domain.attributes]
         counts = private.count_all(singles, noise[0])
         report("MST", self.one_way_share, f"{len(singles)} one-ways, noise of {counts[0].sigma:.1f} rows")
-        one_ways = measured(counts)
-        recoding = Recoding.merging_rare(private.domain, one_ways, hints.out_of_domain, self.merge_below)
+        recoding, measurements = prepared(
+            private.domain,
+            measured(counts),
+            hints,
+            denoise=self.denoise,
+            merge_below=self.merge_below,
+            group_below=self.group_below,
+        )
         domain, view = recoding.domain, private.recoded(recoding.maps)
-        measurements = [recoding.one_way(c) for c in one_ways]
         if len(noise) > 1:
             product = _Product(estimate(domain, measurements, smoothing=self.smoothing), domain)
             pairs = self._tree(view, product, choices)
