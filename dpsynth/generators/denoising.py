@@ -73,7 +73,7 @@ class _Chains:
     """One hidden Markov chain for each drift, and a last one without order; what they learn is (chains, levels)."""
 
     def __init__(self, levels: Array, scaled: Array, beyond: NDArray[np.bool_]) -> None:
-        distance = 0.5 * np.square(scaled[:, None] - levels)
+        distance = 0.5 * np.square(np.clip(scaled, -_TOP, _TOP)[:, None] - levels)
         self._likelihood = np.exp(distance.min(axis=1, keepdims=True) - distance)
         self._likelihood[beyond] = 1.0
         self._beyond = beyond
