@@ -37,10 +37,11 @@ _HAIR = 1e-12
 class AIM:
     """McKenna, Mullins, Sheldon, Miklau 2022, "AIM", algorithm 4, in one GDP filter.
 
-    Where it differs from the paper: rare cells are merged after the one-ways; one-ways that came out too noisy
-    for the number of rows are measured once more; candidates are scored on one low-variance sample of the
-    current model, not by inference for each (the model is public, so this costs nothing); estimation smooths
-    (see `estimate`); the one-ways get a larger share of the budget and each choice a smaller one.
+    Where it differs from the paper: the one-ways are denoised, then rare cells merged and neighbours in ordered
+    columns grouped, so that pairs are asked over few cells; one-ways that came out too noisy for the number of
+    rows are measured once more; candidates are scored on one low-variance sample of the current model, not by
+    inference for each (the model is public, so this costs nothing); estimation smooths (see `estimate`); the one-ways
+    get a larger share of the budget, and rounds are fewer and larger. `AIM.paper` has the settings of the paper.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
@@ -75,7 +76,7 @@ class AIM:
     anneal: float = 4.0
     denoise: bool = True
     merge_below: float = 3.0
-    group_below: float = 125.0
+    group_below: float = 70.0
     smoothing: float = 0.2
     max_cells: int = 4_000_000
     cells_per_signal: float = 570.0

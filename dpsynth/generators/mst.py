@@ -48,7 +48,7 @@ class MST:
     select_share: float = 0.1
     denoise: bool = True
     merge_below: float = 3.0
-    group_below: float = 125.0
+    group_below: float = 70.0
     smoothing: float = 0.2
     max_cells: int = 2_000_000
 

@@ -10,7 +10,7 @@ from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import Measurement
 
 
-def group(values, *, sigma=1.0, order=0.0, ordered=(), least=125.0, merge_below=3.0):
+def group(values, *, sigma=1.0, order=0.0, ordered=(), least=70.0, merge_below=3.0):
     base = Domain.of({"a": len(values)})
     one_way = Measurement(("a",), np.asarray(values, dtype=float), sigma)
     rare = Recoding.merging_rare(base, [one_way], {}, merge_below)
@@ -48,11 +48,11 @@ def test_what_was_rare_stays_together():
 
 @pytest.mark.parametrize(("order", "groups"), [(0.0, False), (2.9, False), (3.1, True)])
 def test_undeclared_columns_are_grouped_where_their_counts_say_they_are_in_order(order, groups):
-    rare, found = group(np.full(40, 50.0), order=order)
+    rare, found = group(np.full(40, 50.0), order=order, least=100.0)
     assert (found.domain["a"] < rare.domain["a"]) == groups
 
 
-@pytest.mark.parametrize(("cells", "least"), [(20, 125.0), (40, 0.0), (40, 1.0)])
+@pytest.mark.parametrize(("cells", "least"), [(20, 70.0), (40, 0.0), (40, 1.0)])
 def test_small_columns_and_cells_that_hold_enough_are_left_alone(cells, least):
     rare, found = group(np.full(cells, 50.0), ordered={"a"}, least=least)
     np.testing.assert_array_equal(found.maps["a"], rare.maps["a"])
