@@ -2,8 +2,8 @@
 
 Protocol: mean total variation distance over all 91 two-way marginals, and over 64 three-way marginals drawn with
 ``default_rng(0)``; as many synthetic rows as real ones; delta 1e-9. Each fit runs in a process of its own with one
-thread, so that time and peak memory are its own. The exact error is a figure about the real rows: it is for public
-benchmark tables only.
+thread, so that time and peak memory are its own; times are of the processor, which a busy machine changes little.
+The exact error is a figure about the real rows: it is for public benchmark tables only.
 
     python experiments/workload_error.py --generators aim mst --epsilons 0.1 1 10 --seeds 3 --out results.tsv
 """
@@ -37,12 +37,12 @@ def one_fit(data: Path, generator: str, settings: dict[str, Any], epsilon: str, 
     frame = pd.read_parquet(data / "adult_coded.parquet")
     schema = Schema.from_domain(json.loads((data / "adult_coded_domain.json").read_text()))
     recipe = generator_from(generator, settings)
-    started = time.perf_counter()
+    started = time.process_time()
     plan = recipe.plan(schema.domain, Allowance(Budget(epsilon, DELTA)), schema.hints)
     model = recipe.fit(PrivateTable(Rows(frame, schema), Meter(plan)), plan, schema.hints)
-    fitted = time.perf_counter()
+    fitted = time.process_time()
     codes = model.sample(len(frame), np.random.default_rng(seed))
-    sampled = time.perf_counter()
+    sampled = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
     def error(clique: tuple[str, ...]) -> float:

@@ -1,5 +1,6 @@
 """What the pages name exists, what they say of settings is so, and their accounts do not collide."""
 
+import json
 import re
 from dataclasses import fields
 from fnmatch import fnmatch
@@ -90,7 +91,8 @@ def test_pages_name_only_what_exists(path):
 def test_every_setting_of_a_generator_is_on_the_page_with_its_default(name):
     section = page("docs/generators.md").split(f"## `{name}`")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]{10,} \| [^|]+ \|$", section, re.MULTILINE)
-    assert rows == [(field.name, str(field.default)) for field in fields(GENERATORS[name])]
+    defaults = {field.name: field.default for field in fields(GENERATORS[name])}
+    assert rows == [(setting, v if isinstance(v, str) else json.dumps(v)) for setting, v in defaults.items()]
 
 
 def test_the_settings_shown_are_settings():
@@ -99,7 +101,7 @@ def test_the_settings_shown_are_settings():
     for name in GENERATORS:
         for setting in re.findall(rf"--generator {name} (.*) >", text):
             for given in re.findall(r"--set (\w+)=", setting):
-                assert given in {field.name for field in fields(GENERATORS[name])}
+                assert given in {"preset", *(field.name for field in fields(GENERATORS[name]))}
 
 
 def test_a_model_whose_folder_was_not_written_is_drawn_from_as_shown(tmp_path, monkeypatch):

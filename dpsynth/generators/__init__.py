@@ -22,16 +22,29 @@ GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType(
 def generator_from(name: str, parameters: Mapping[str, Any] | None = None) -> Generator:
     """The recipe of that name with those settings: the inverse of ``name`` and ``parameters()``.
 
+    The setting ``preset`` may be ``paper``: the published settings, changed by the others given.
+
     Raises:
         ValueError: no recipe has the name, or it does not take those settings.
     """
     if name not in GENERATORS:
         raise ValueError(f"no generator is named {name!r}; allowed are {', '.join(sorted(GENERATORS))}")
     given, allowed = dict(parameters or {}), sorted(signature(GENERATORS[name]).parameters)
+    make = _preset(name, given.pop("preset", None))
     unknown = sorted(set(given) - set(allowed))
     if unknown:
         raise ValueError(f"generator {name!r} has no setting {', '.join(unknown)}; it has {', '.join(allowed)}")
-    return GENERATORS[name](**given)
+    return make(**given)
+
+
+def _preset(name: str, preset: object) -> Callable[..., Generator]:
+    if preset is None:
+        return GENERATORS[name]
+    published: Callable[..., Generator] | None = getattr(GENERATORS[name], "paper", None)
+    if preset != "paper" or published is None:
+        known = sorted(n for n, made in GENERATORS.items() if hasattr(made, "paper"))
+        raise ValueError(f"preset must be paper, of the generators {', '.join(known)}; got {preset!r} for {name!r}")
+    return published
 
 
 __all__ = ["AIM", "GENERATORS", "MST", "Generator", "Independent", "MarginalModel", "generator_from"]

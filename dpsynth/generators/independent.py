@@ -9,8 +9,8 @@ from accountants import Allowance, FixedPlan, Gaussian, Plan
 from dpsynth.domain import Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
-from dpsynth.generators.one_ways import OneWays, one_way_looks
-from dpsynth.generators.settings import planned, positive
+from dpsynth.generators.one_ways import Cleaning, OneWays, one_way_looks
+from dpsynth.generators.settings import flag, planned, positive
 from dpsynth.graphical import estimate
 from dpsynth.hints import Hints
 from dpsynth.progress import report
@@ -21,15 +21,18 @@ class Independent:
     """All one-way marginals in one stacked Gaussian look (two for fine grids), then columns drawn independently.
 
     Attributes:
+        denoise: whether the counts are denoised (see `denoised`).
         merge_below: cells whose noisy count is below this many sigma are merged (see `Recoding`).
 
     Raises:
         ValueError: a setting is outside its range.
     """
 
+    denoise: bool = True
     merge_below: float = 3.0
 
     def __post_init__(self) -> None:
+        flag("denoise", self.denoise)
         positive("merge_below", self.merge_below, zero=True)
 
     @property
@@ -39,7 +42,7 @@ class Independent:
 
     def parameters(self) -> dict[str, Any]:
         """The settings, as JSON values."""
-        return {"merge_below": self.merge_below}
+        return {"denoise": self.denoise, "merge_below": self.merge_below}
 
     def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
         """One Gaussian event with as little noise as the allowance permits; two where the schema has fine grids."""
@@ -47,7 +50,7 @@ class Independent:
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> MarginalModel:
         """The planned looks, one model."""
-        found = OneWays.planned(private, planned(plan, Gaussian), hints, self.merge_below)
+        found = OneWays.planned(private, planned(plan, Gaussian), hints, Cleaning(self.denoise, self.merge_below))
         report("Independent", 1.0, f"{len(private.domain)} one-ways, {found.error:.1%} of the rows misplaced by noise")
         return MarginalModel(found.recoding, estimate(found.recoding.domain, found.merged))
 

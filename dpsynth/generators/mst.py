@@ -15,8 +15,8 @@ from accountants import Allowance, ExponentialMechanism, FixedPlan, Gaussian, Pl
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
-from dpsynth.generators.one_ways import OneWays, one_way_looks
-from dpsynth.generators.settings import planned, positive, room_for, whole
+from dpsynth.generators.one_ways import Cleaning, OneWays, one_way_looks
+from dpsynth.generators.settings import flag, planned, positive, room_for, whole
 from dpsynth.graphical import GraphicalModel, JunctionTree, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
@@ -28,14 +28,15 @@ class MST:
 
     All one-ways in one stacked look (two where the schema has fine grids, see `OneWays`); then ``d - 1`` private
     choices, each joining two components by the pair that independence fits worst; then the chosen pairs in one
-    stacked look. Number and noise of the looks are fixed in advance, which pairs they ask about is not. The paper
-    gives a third of the budget to each step: ``MST(one_way_share=1/3, select_share=1/3)``; the defaults did better
-    wherever we measured.
+    stacked look. Number and noise of the looks are fixed in advance, which pairs they ask about is not. `MST.paper`
+    has the settings of the paper; the defaults did better wherever we measured.
 
     Attributes:
         one_way_share: share of mu squared for the one-ways.
         select_share: share of mu squared for all choices together; the pairs get the rest.
+        denoise: whether one-ways are denoised before they are used (see `denoised`).
         merge_below: cells whose noisy count is below this many sigma are merged (see `Recoding`).
+        group_below: neighbours in ordered columns are grouped until they hold this many sigma (see `grouped`).
         smoothing: weight of the entropy in estimation (see `estimate`).
         max_cells: limit on the size of the model.
 
@@ -45,7 +46,9 @@ class MST:
 
     one_way_share: float = 0.6
     select_share: float = 0.1
+    denoise: bool = True
     merge_below: float = 3.0
+    group_below: float = 70.0
     smoothing: float = 0.2
     max_cells: int = 2_000_000
 
@@ -54,8 +57,27 @@ class MST:
         positive("select_share", self.select_share, below=1)
         positive("one_way_share + select_share", self.one_way_share + self.select_share, below=1)
         positive("merge_below", self.merge_below, zero=True)
+        positive("group_below", self.group_below, zero=True)
+        flag("denoise", self.denoise)
         positive("smoothing", self.smoothing)
         whole("max_cells", self.max_cells, least=1)
+
+    @classmethod
+    def paper(cls, **settings: Any) -> MST:
+        """The settings of the paper, but for any given: a third of the budget for each step, rare cells merged."""
+        published: dict[str, Any] = {
+            "one_way_share": 1 / 3,
+            "select_share": 1 / 3,
+            "denoise": False,
+            "merge_below": 3.0,
+            "group_below": 0.0,
+            "smoothing": 0.01,
+        }
+        return cls(**(published | settings))
+
+    @property
+    def _cleaning(self) -> Cleaning:
+        return Cleaning(self.denoise, self.merge_below, self.group_below)
 
     @property
     def name(self) -> str:
@@ -67,7 +89,9 @@ class MST:
         return {
             "one_way_share": self.one_way_share,
             "select_share": self.select_share,
+            "denoise": self.denoise,
             "merge_below": self.merge_below,
+            "group_below": self.group_below,
             "smoothing": self.smoothing,
             "max_cells": self.max_cells,
         }
@@ -100,7 +124,7 @@ class MST:
         noise, choices = planned(plan, Gaussian), planned(plan, ExponentialMechanism)
         singles: list[Clique] = [(a,) for a in private.domain.attributes]
         looks = len(one_way_looks(1.0, hints))
-        found = OneWays.planned(private, noise[:looks], hints, self.merge_below)
+        found = OneWays.planned(private, noise[:looks], hints, self._cleaning)
         recoding, measurements = found.recoding, found.merged
         report("MST", self.one_way_share, f"{len(singles)} one-ways, {found.error:.1%} of the rows misplaced by noise")
         domain, view = recoding.domain, private.recoded(recoding.maps)

@@ -1,16 +1,18 @@
-"""The one-way looks that every marginal method begins with: base cells, then, of fine grids, the bins they showed."""
+"""The one-way looks that every marginal method begins with: denoised, then merged to cells that pairs are asked over."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from accountants import Gaussian
-from dpsynth.domain import Clique
+from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
+from dpsynth.generators.denoising import Denoised, denoised
+from dpsynth.generators.grouping import grouped
 from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import Measurement, combine, estimate_total, measured
 from dpsynth.hints import Hints
@@ -19,67 +21,98 @@ _HALF_NORMAL = math.sqrt(2 / math.pi)
 """Expected absolute value of a standard normal."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What is done to noisy one-ways before anything else is asked.
+
+    Attributes:
+        denoise: whether counts are replaced by their posterior means (`denoised`).
+        merge_below: rare cells are merged (`Recoding.merging_rare`), in sigma.
+        group_below: neighbours of ordered columns are grouped (`grouped`), in sigma; 0 groups none.
+    """
+
+    denoise: bool
+    merge_below: float
+    group_below: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OneWays:
     """What has been measured of single columns, and the recoding that follows from it.
 
     A fine grid (``bins: auto``) is looked at twice, each time with half the share: its cells show the bins, and then
     the bins are counted as such, since the noise of a sum of ``m`` cells is ``sqrt(m)`` times that of one count. Other
-    columns lose nothing by it: both looks count the same cells.
+    columns lose nothing by it: both looks count the same cells. Fine grids are denoised and merged by `binning`, other
+    columns by `Cleaning`.
 
     Attributes:
         base: one noisy marginal for every attribute, over base codes.
+        clean: the same, denoised.
         bins: noisy marginals over the bins of fine grids.
         recoding: base cells to merged cells.
     """
 
     base: Sequence[Measurement]
+    clean: Sequence[Measurement]
     bins: Sequence[Measurement]
     recoding: Recoding
 
     @classmethod
-    def look(cls, private: PrivateTable, noise: Gaussian, hints: Hints, merge_below: float) -> OneWays:
+    def look(cls, private: PrivateTable, noise: Gaussian, hints: Hints, cleaning: Cleaning) -> OneWays:
         """One stacked look at the base cells of every column."""
         base = measured(private.count_all(_singles(private), noise))
-        recoding = Recoding.merging_rare(private.domain, base, hints.out_of_domain, merge_below, hints.fine)
-        return cls(base, (), recoding)
+        return cls._of(private.domain, base, (), hints, cleaning, None)
 
-    def again(self, private: PrivateTable, noise: Gaussian, hints: Hints, merge_below: float) -> OneWays:
+    def again(self, private: PrivateTable, noise: Gaussian, hints: Hints, cleaning: Cleaning) -> OneWays:
         """One more look: at the bins of fine grids, which stay as they are, and at the base cells of other columns."""
         maps = {a: self.recoding.maps[a] for a in hints.fine}
         found = measured(private.recoded(maps).count_all(_singles(private), noise))
         bins = [m for m in found if m.clique[0] in maps]
         rest = [m for m in found if m.clique[0] not in maps]
         base = list(combine(private.domain, [*self.base, *rest]).values())
-        recoding = self.recoding.again(base, hints.out_of_domain, merge_below, maps)
-        return OneWays(base, [*self.bins, *bins], recoding)
+        return self._of(private.domain, base, [*self.bins, *bins], hints, cleaning, self.recoding)
 
     @classmethod
-    def planned(cls, private: PrivateTable, noise: Sequence[Gaussian], hints: Hints, merge_below: float) -> OneWays:
+    def _of(
+        cls,
+        domain: Domain,
+        base: Sequence[Measurement],
+        bins: Sequence[Measurement],
+        hints: Hints,
+        cleaning: Cleaning,
+        before: Recoding | None,
+    ) -> OneWays:
+        found = {m.clique[0]: _cleaned(m, hints.fine, cleaning) for m in base}
+        clean = [d.measurement for d in found.values()]
+        if before is None:
+            recoding = Recoding.merging_rare(domain, clean, hints.out_of_domain, cleaning.merge_below, hints.fine)
+        else:
+            recoding = before.again(clean, hints.out_of_domain, cleaning.merge_below, hints.fine)
+        listed = [d for a, d in found.items() if a not in hints.fine]
+        if listed:
+            recoding = grouped(recoding, listed, hints.ordered, cleaning.group_below)
+        return cls(base, clean, bins, recoding)
+
+    @classmethod
+    def planned(cls, private: PrivateTable, noise: Sequence[Gaussian], hints: Hints, cleaning: Cleaning) -> OneWays:
         """The looks of `one_way_looks`."""
-        found = cls.look(private, noise[0], hints, merge_below)
+        found = cls.look(private, noise[0], hints, cleaning)
         for event in noise[1:]:
-            found = found.again(private, event, hints, merge_below)
+            found = found.again(private, event, hints, cleaning)
         return found
 
     @property
     def merged(self) -> list[Measurement]:
         """One noisy marginal for every attribute, over merged codes."""
-        found = [self.recoding.one_way(m) for m in self.base]
+        found = [self.recoding.one_way(m) for m in self.clean]
         return list(combine(self.recoding.domain, [*found, *self.bins]).values())
 
     @property
     def error(self) -> float:
-        """Mean total variation distance that noise makes in a one-way of the model.
-
-        Of bins that were not counted yet: what a look like the one at their cells would leave.
-        """
-        merged = {m.clique: m for m in self.merged}
-        noise = {c: float(np.broadcast_to(m.sigma, m.values.shape).sum()) for c, m in merged.items()}
-        if not self.bins:
-            fine = [m for m in self.base if m.clique[0] in self.recoding.empty]
-            noise |= {m.clique: float(np.mean(m.sigma)) * len(merged[m.clique].values) for m in fine}
-        return 0.5 * _HALF_NORMAL * float(np.mean(list(noise.values()))) / estimate_total(merged.values())
+        """Mean total variation distance that the noise makes in a one-way of the model."""
+        merged = self.merged
+        noise = np.mean([np.broadcast_to(m.sigma, m.values.shape).sum() for m in merged])
+        return 0.5 * _HALF_NORMAL * float(noise) / estimate_total(merged)
 
 
 def one_way_looks(noise_multiplier: float, hints: Hints) -> list[Gaussian]:
@@ -88,8 +121,12 @@ def one_way_looks(noise_multiplier: float, hints: Hints) -> list[Gaussian]:
     return [Gaussian(noise_multiplier=noise_multiplier * math.sqrt(looks))] * looks
 
 
+def _cleaned(one_way: Measurement, fine: Collection[str], cleaning: Cleaning) -> Denoised:
+    return denoised(one_way) if cleaning.denoise and one_way.clique[0] not in fine else Denoised(one_way, 0.0)
+
+
 def _singles(private: PrivateTable) -> list[Clique]:
     return [(a,) for a in private.domain.attributes]
 
 
-__all__ = ["OneWays", "one_way_looks"]
+__all__ = ["Cleaning", "OneWays", "one_way_looks"]

@@ -34,6 +34,16 @@ def whole(name: str, value: int, *, least: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
+def flag(name: str, value: bool) -> None:
+    """Refuse a setting that is neither true nor false.
+
+    Raises:
+        ValueError: what it is, what was given and what is allowed.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+
+
 def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     """Refuse a setting that is none of the allowed names.
 
@@ -68,4 +78,4 @@ def planned(plan: Plan, kind: type[Event]) -> tuple[Event, ...]:
     return tuple(event for event in plan.events if isinstance(event, kind))
 
 
-__all__ = ["one_of", "planned", "positive", "room_for", "whole"]
+__all__ = ["flag", "one_of", "planned", "positive", "room_for", "whole"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from math import comb
 
 import numpy as np
 
@@ -12,12 +13,17 @@ WORKLOADS = {"all-2way": 2, "all-3way": 3}
 """Names of workloads, and how many attributes their marginals have."""
 
 
-def candidates_of(workload: str, domain: Domain) -> dict[Clique, int]:
+TARGET_WEIGHT = 4
+"""How many times as much as others a marginal with the target counts."""
+
+
+def candidates_of(workload: str, domain: Domain, target: str | None = None) -> dict[Clique, int]:
     """What may be measured for a workload, with integer weights (McKenna et al. 2022, section 4.1).
 
     Candidates are all cliques of two or more attributes inside a marginal of the workload (the one-ways are measured
-    beforehand). The weight of ``r`` is the sum over the workload's marginals ``s`` of ``|r & s|``: how much of
-    the workload overlaps with it. Weights are divided by their greatest common divisor.
+    beforehand). The weight of ``r`` is the sum over the workload's marginals ``s`` of ``c_s |r & s|``: how much of
+    the workload overlaps with it. ``c_s`` is 1, `TARGET_WEIGHT` where ``s`` has the target. Weights are divided by
+    their greatest common divisor.
 
     Returns:
         ``{clique: weight}``, in a fixed order; empty for a single column.
@@ -25,11 +31,16 @@ def candidates_of(workload: str, domain: Domain) -> dict[Clique, int]:
     columns = len(domain)
     ways = min(WORKLOADS[workload], columns)
     candidates = [c for size in range(2, ways + 1) for c in combinations(domain.attributes, size)]
-    # |r & s| summed over all s of `ways` attributes: each of r's attributes lies in equally many s, so
-    # the weight is |r| times a constant, and only the size of the clique remains.
-    sizes = {len(c) for c in candidates}
-    divisor = int(np.gcd.reduce(sorted(sizes))) if sizes else 1
-    return {c: len(c) // divisor for c in candidates}
+    # An attribute lies in as many marginals as every other, but for the target: so r's weight is a sum over its
+    # attributes of how much of the workload each lies in.
+    lies_in = dict.fromkeys(domain.attributes, 1)
+    if target is not None and columns > 1:
+        others, both = comb(columns - 2, ways - 1), comb(columns - 2, ways - 2)
+        lies_in = dict.fromkeys(domain.attributes, others + TARGET_WEIGHT * both)
+        lies_in[target] = TARGET_WEIGHT * (others + both)
+    weights = {c: sum(lies_in[a] for a in c) for c in candidates}
+    divisor = int(np.gcd.reduce(sorted(set(weights.values())))) if weights else 1
+    return {c: weight // divisor for c, weight in weights.items()}
 
 
-__all__ = ["WORKLOADS", "candidates_of"]
+__all__ = ["TARGET_WEIGHT", "WORKLOADS", "candidates_of"]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from accountants import PlanError
 from dpsynth.domain import Domain
-from dpsynth.generators import AIM
-from dpsynth.generators.workload import candidates_of
+from dpsynth.generators import AIM, MST, generator_from
+from dpsynth.generators.workload import TARGET_WEIGHT, candidates_of
 from dpsynth.measurement import NoisyCounts, Selected
 
 
@@ -59,8 +60,54 @@ def test_weights_are_the_overlap_with_the_workload(workload, sizes):
     assert all(weight == sizes[len(c)] for c, weight in found.items())
 
 
+@pytest.mark.parametrize("workload", ["all-2way", "all-3way"])
+def test_a_target_weighs_as_much_as_its_marginals_say(workload):
+    domain = Domain.of(dict.fromkeys("vwxyz", 2))
+    found = candidates_of(workload, domain, "w")
+    ways = list(combinations(domain.attributes, int(workload[4])))
+    overlap = {c: sum(len(set(c) & set(s)) * (TARGET_WEIGHT if "w" in s else 1) for s in ways) for c in found}
+    assert len({overlap[c] / weight for c, weight in found.items()}) == 1
+    assert found["w", "x"] > found["x", "y"]
+
+
+@pytest.mark.parametrize("workload", ["all-2way", "all-3way"])
+def test_a_target_in_a_table_of_two_or_one(workload):
+    assert candidates_of(workload, Domain.of({"a": 2, "b": 2}), "b") == {("a", "b"): 1}
+    assert candidates_of(workload, Domain.of({"a": 2}), "a") == {}
+
+
+def test_a_target_that_is_not_a_column_is_refused_before_any_look(fitted, chain):
+    with pytest.raises(PlanError, match="not a column"):
+        fitted(AIM(target="e"), *chain)
+
+
+def test_the_published_settings_ask_what_the_paper_asks(fitted, chain):
+    run = fitted(AIM.paper(), *chain)
+    spent = [float(e.mu_squared) for e in run.meter.charged]
+    one_way_noise, first_noise = spent[0] / 4, spent[2]  # four one-ways stacked, each at the noise of a first round
+    assert one_way_noise == pytest.approx(first_noise, rel=1e-6)
+    assert spent[1] / (spent[1] + spent[2]) == pytest.approx(0.1, rel=1e-3)
+    assert float(run.plan.capacity) / (spent[1] + spent[2]) == pytest.approx(16 * 4, rel=1e-3)
+    assert max(len(c) for s in transcript(run, Selected) for c in s.candidates) == 3
+
+
+def test_presets_are_settings_spelt_out():
+    assert generator_from("aim", {"preset": "paper", "max_cells": 999}) == AIM.paper(max_cells=999)
+    assert generator_from("mst", {"preset": "paper"}).parameters() == MST.paper().parameters()
+    assert generator_from("aim", AIM.paper().parameters()) == AIM.paper()
+    for name, preset in (("independent", "paper"), ("aim", "best"), ("mst", 3)):
+        with pytest.raises(ValueError, match="preset must be paper"):
+            generator_from(name, {"preset": preset})
+
+
+def test_noise_keeps_the_model_small(fitted, chain):
+    small = fitted(AIM(workload="all-3way", cells_per_signal=0.01), *chain)
+    assert small.model.graphical.tree.cells <= sum(chain[1].values()) + 4 + 0.01 * 20_000
+    assert fitted(AIM(workload="all-3way"), *chain).model.graphical.tree.cells > small.model.graphical.tree.cells
+
+
 def test_benchmark_error_at_epsilon_one(fitted, data_folder):
-    """Mean 2-way error at most 0.042 and 3-way at most 0.095 (best peer measured: 0.042 and 0.100 in 656 s)."""
+    """Mean 2-way error at most 0.036 and 3-way at most 0.088 (best peer measured: 0.042 and 0.100 in 656 s)."""
     frame = pd.read_parquet(data_folder / "adult_coded.parquet")
     sizes = json.loads((data_folder / "adult_coded_domain.json").read_text())
     run = fitted(AIM(), frame, sizes, epsilon=1, seed=1)
@@ -76,5 +123,5 @@ def test_benchmark_error_at_epsilon_one(fitted, data_folder):
         )
         return 0.5 * np.abs(one - two).sum() / len(frame)
 
-    assert np.mean([error(c) for c in combinations(frame.columns, 2)]) < 0.042
-    assert np.mean([error(three[i]) for i in drawn]) < 0.095
+    assert np.mean([error(c) for c in combinations(frame.columns, 2)]) < 0.036
+    assert np.mean([error(three[i]) for i in drawn]) < 0.088

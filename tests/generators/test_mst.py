@@ -17,7 +17,7 @@ def test_it_finds_the_planted_edges(fitted, chain):
 
 
 def test_the_plan_is_one_ways_choices_pairs(fitted, chain):
-    events = fitted(MST(one_way_share=1 / 3, select_share=1 / 3), *chain).plan.events
+    events = fitted(MST.paper(), *chain).plan.events
     assert [type(e) for e in events] == [Gaussian, *[ExponentialMechanism] * 3, Gaussian]
     spent = np.array([float(e.mu_squared) for e in events])
     np.testing.assert_allclose([spent[0], spent[1:4].sum(), spent[4]], spent.sum() / 3, rtol=1e-6)
