@@ -1,4 +1,4 @@
-"""The one-way looks that every marginal method begins with: denoised, then merged to cells that pairs are asked over."""
+"""The one-way looks that every marginal method begins with: denoised, and merged to the cells pairs are asked over."""
 
 from __future__ import annotations
 
