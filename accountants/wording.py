@@ -241,7 +241,8 @@ PARALLEL = "not used: no look is charged less because it concerns other rows tha
 POST_PROCESSING = (
     "a statistical model is fitted to the noisy answers and to nothing else",
     "negative noisy counts and answers that contradict each other are reconciled by that fit",
-    "rows are drawn from the model; values inside a bin are drawn evenly; further draws cost nothing",
+    "rows are drawn from the model; values inside a bin are drawn evenly, or as noisy counts of its parts say",
+    "rows that break a constraint of the schema are drawn again; further draws cost nothing",
 )
 
 TRUSTED = (

@@ -227,7 +227,7 @@ FAULTS = {
     "dpsynth.kernel.rows.unit_tokens": "reading",
     "dpsynth.kernel.table.bound": "bounding",
     "dpsynth.kernel.table.exact_counts": "look",
-    "dpsynth.kernel.table.score": "look",
+    "dpsynth.kernel.table.errors": "look",
     "dpsynth.kernel.noise.Noise.choose": "look",
     "dpsynth.kernel.noise.Noise.rounded_gaussian": "look",
 }

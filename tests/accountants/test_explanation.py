@@ -6,6 +6,7 @@ import pytest
 
 from accountants import Budget, ExponentialMechanism, Gaussian, Lifetime, Profile, compose, mu_squared_cap
 from accountants.errors import AccountingError
+from accountants.events import ADD_OR_REMOVE, BLANK
 from accountants.explanation import explain, explain_lifetime, lifetime_profile
 from accountants.plot import plot
 
@@ -28,12 +29,16 @@ def test_what_is_not_gaussian_has_no_mu():
 
 
 def test_the_lifetime_cap_in_words():
-    gdp = explain_lifetime(Lifetime.of(Budget(3, "1e-8"), "gdp", "1e-9"))
+    gdp = explain_lifetime(Lifetime.of(Budget(3, "1e-8"), "gdp", "1e-9"), ADD_OR_REMOVE)
     assert any("3 at 1e-8" in line for line in gdp)
     assert any("20.09" in line for line in gdp)
     summed = Lifetime.of(Budget(3, "1e-8"), "sum")
     assert lifetime_profile(summed) is None
-    assert any("20.09" in line for line in explain_lifetime(summed))
+    for relation, words in ((ADD_OR_REMOVE, "in the table"), (BLANK, "rows are not blank")):
+        odds, attack = explain_lifetime(summed, relation)[-2:]
+        assert "20.09" in odds
+        assert words in odds
+        assert words in attack
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])

@@ -30,7 +30,7 @@ from accountants import (
     compose,
     plan_from_json,
 )
-from accountants.events import KINDS, REPLACE, event_from_json, event_to_json
+from accountants.events import ADD_OR_REMOVE, BLANK, KINDS, REPLACE, event_from_json, event_to_json
 
 NO_NUMBERS = [None, True, False, [], {}, (), ..., "", "x", "0x1", b"1", 1j, float("nan"), "nan", Decimal("sNaN")]
 NEVER = [*NO_NUMBERS, math.inf, -math.inf, "inf", 0, -0.0, -1.0, "-1", 1e300, 1e-300, 10**400, -(10**400)]
@@ -263,9 +263,12 @@ def test_claims_of_version_1_are_still_read():
     assert claim.delta0 == 0
     assert claim.events == (Gaussian(40.0), Gaussian(40.0), ExponentialMechanism(0.01), Gaussian(90.0))
     assert Claim.from_json(claim.to_json()) == claim
-    assert claim.to_json()["version"] == 2
-    with pytest.raises(ValueError, match="version 3"):
-        Claim.from_json({**body, "version": 3})
+    assert claim.to_json()["version"] == 3
+    assert claim.relation == ADD_OR_REMOVE
+    theirs = {**body, "version": 2, "delta0": "0", "schema_digest": None, "schema_origin": "none"}
+    assert Claim.from_json(theirs).relation == BLANK  # whatever it took for public was not on record yet
+    with pytest.raises(ValueError, match="version 4"):
+        Claim.from_json({**body, "version": 4})
 
 
 @pytest.mark.parametrize("delta0", [-1e-12, 1, 2, float("nan"), None, True, "x"])
