@@ -26,7 +26,8 @@ P = TypeVar("P", FixedPlan, AdaptivePlan)
 def numerical_slack(epsilon: Decimal) -> Decimal:
     """``(1 + e^epsilon) * tau``, rounded up: the delta that a distance of tau can cost."""
     with precise() as mp:
-        return ceil_decimal((1 + mp.exp(to_mp(mp, epsilon))) * to_mp(mp, NUMERICAL_DISTANCE))
+        growth = mp.exp(min(to_mp(mp, epsilon), mp.mpf(10_000)))  # beyond that it exceeds any delta all the same
+        return ceil_decimal((1 + growth) * to_mp(mp, NUMERICAL_DISTANCE))
 
 
 def mu_squared_cap(budget: Budget, delta0: Decimal = Decimal(0)) -> Decimal:

@@ -207,6 +207,7 @@ def plan(**options: Any) -> None:
 @click.pass_context
 def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str | None) -> None:
     """Say what a plan's guarantee means: epsilon at several deltas, mu, the odds, the best attack. Touches no data."""
+    from accountants import Refused, decide
     from accountants.explanation import explain, explain_lifetime, lifetime_profile
     from accountants.plot import plot as draw
     from dpsynth.planned import ReleasePlan
@@ -222,6 +223,13 @@ def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str |
         click.echo(f"All releases of {dataset} together, ever (filter {state.filter}).{known_size(state)}")
         for line in explain_lifetime(state.lifetime, state.relation):
             click.echo(f"  {line}")
+        decision = decide(claim, state)
+        fits = (
+            f"no, rule {decision.rule}: {decision.reason} {decision.way_out}"
+            if isinstance(decision, Refused)
+            else "yes"
+        )
+        click.echo(f"Does this release fit what is left? {fits}")
     if plot:
         drawn = draw(claim.profile, plot, None if lifetime is None else lifetime_profile(lifetime))
         click.echo(f"Drawn: {drawn}")
@@ -359,7 +367,7 @@ def sample(
         dataset, release_id = read_origin(source)
     assert dataset is not None
     assert release_id is not None
-    account = _ledger(ctx).account(dataset)
+    account = _issuing(_ledger(ctx), dataset)
     with progress():
         model = FittedModel.open(account, model_store(), release_id)
         made = admit(model.sample(rows, given=fixed or None), account, policy, deployment=deployment)
@@ -367,6 +375,24 @@ def sample(
     named = [*given, *([f"the columns of {given_table}"] if given_table else [])]
     held = f", with {' and '.join(named)}" if named else ""
     click.echo(f"Released {folder}: {len(made.frame):,} rows{held}, another draw of {release_id} at no further cost.")
+
+
+def _issuing(book: Ledger, dataset: str) -> Account:
+    """The account that a release says it was charged to.
+
+    Raises:
+        UnknownDataset: it is not in this ledger. Opening another one would protect nobody.
+    """
+    from accountants import UnknownDataset
+
+    try:
+        return book.account(dataset)
+    except UnknownDataset:
+        pass
+    raise UnknownDataset(
+        f"dataset {dataset!r} has no account in this ledger; only whoever made the release can draw from its model "
+        "again, with their own ledger and $DPSYNTH_HOME (see --ledger)"
+    )
 
 
 VERIFY = """\b
@@ -603,7 +629,8 @@ def verify_ledger(ctx: click.Context) -> None:
     """Check every row of the ledger: chain, signatures, anchor."""
     book = _read(ctx)
     book.verify()
-    click.echo(f"The ledger is intact: {book.head[0]} rows.")
+    held = "its head agrees with the anchor" if book.rollback_detectable else "held against no anchor"
+    click.echo(f"The ledger is intact: {book.head[0]} rows, {held}.")
 
 
 @ledger.command(name="void", epilog="Example: dpsynth ledger void hie-2026 RELEASE-ID")

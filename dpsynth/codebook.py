@@ -158,6 +158,12 @@ def _rows(path: str | PathLike[str]) -> Iterator[tuple[int, dict[str, str]]]:
         raise SchemaError(f"cannot read the codebook {str(path)!r}: {reason}")
     records = _records(text)
     header = [name.lower() for name in records[0][1]] if records else []
+    if header and not {"column", "type"} & set(header) and not any(";" in name or "\t" in name for name in header):
+        # Not quoted: a table taken for a codebook may have no header, and then its first line is data.
+        raise SchemaError(
+            f"codebook line 1: this is not the header of a codebook, which names some of {', '.join(FIELDS)}; is this "
+            "the table itself?"
+        )
     for name in header:
         if ";" in name or "\t" in name:
             separator = "semicolons" if ";" in name else "tabs"
@@ -183,6 +189,11 @@ def _records(text: str) -> list[tuple[int, list[str]]]:
     records, line = [], 1
     try:
         for record in reader:
+            if any("," in more for cell in record for more in cell.splitlines()[1:]):
+                raise SchemaError(
+                    f"codebook line {line}: a field goes over several lines, with commas; a double quote is probably "
+                    "left open there"
+                )
             records.append((line, [cell.strip() for cell in record]))
             line = reader.line_num + 1
         return records
@@ -204,6 +215,8 @@ def _column(line: int, name: str, row: dict[str, str]) -> Any:
                 spec[field] = _value(kind, field, text)
         if kind == "boolean" and all(str(v).lower() in _FLAGS for v in spec.get("values", ())):
             spec.pop("values", None)
+        if "atoms" in spec:
+            spec.setdefault("bins", AUTO)
         return parse_column(name, spec)
     except SchemaError as error:
         problem = str(error)

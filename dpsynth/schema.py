@@ -32,6 +32,7 @@ from dpsynth.hints import Hints
 FORMAT = 1
 """Version of the schema's JSON form and of the encoding it stands for."""
 
+MOST_CONSTRAINTS = 1000
 _WORDS = re.compile(r"\w(?:[\w ./+-]*[\w.+-])?")
 _ORDER = (
     *("values", "cardinality", "min", "max", "bins", "atoms", "scale", "decimals"),
@@ -50,6 +51,8 @@ def _constraints(raw: Any) -> Any:
         raise ValueError(
             f"'constraints' must be a list like [{{forbid: {{sex: M, pregnant: true}}}}], got {_shape(raw)}"
         )
+    if len(raw) > MOST_CONSTRAINTS:
+        raise ValueError(f"'constraints' may list at most {MOST_CONSTRAINTS}, got {len(raw)}; join some of them")
     return tuple(parse_constraint(spec, number) for number, spec in enumerate(raw, start=1))
 
 

@@ -326,6 +326,8 @@ def _release(release: ReleaseState, at: str) -> dict[str, Any]:
         "budget": claim.budget.to_json(),
         "purpose": claim.purpose,
         "recipient": claim.recipient,
+        "relation": claim.relation,
+        "assumptions": list(claim.assumptions),
         "draws": len(release.draws),
     }
 

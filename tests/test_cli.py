@@ -105,6 +105,42 @@ def test_verify_exit_codes(desk, monkeypatch):
     say("verify nowhere", 1)
 
 
+def test_a_receiver_is_not_told_to_open_an_account(desk, monkeypatch):
+    say("ledger open visits --epsilon 3")
+    say("release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out release")
+    monkeypatch.setenv("DPSYNTH_HOME", str(desk / "receiver"))
+    told = say("sample release --rows 5 --out more", 1).stderr
+    assert "only whoever made the release can draw" in told
+    assert "ledger open" not in told
+
+
+def test_a_profile_says_whether_the_plan_fits(desk):
+    say("ledger open visits --epsilon 1.1")
+    Path("plan.json").write_text(say("plan --schema s.yaml --epsilon 1 --generator independent").stdout)
+    assert "Does this release fit what is left? yes" in say("profile plan.json --dataset visits").stdout
+    say("release t.parquet --plan plan.json --dataset visits --out release")
+    assert "fit what is left? no, rule lifetime" in say("profile plan.json --dataset visits").stdout
+
+
+def test_a_release_drawn_with_columns_given_says_so_first(desk):
+    say("ledger open visits --epsilon 3")
+    say("release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out release")
+    say("sample release --rows 5 --given stage=III --out third")
+    assert "supplied, and not protected: the columns stage." in Path("third/README.txt").read_text()
+    assert "supplied" not in Path("release/README.txt").read_text()
+
+
+def test_an_epsilon_beyond_all_numbers_is_a_refusal_of_one_sentence(desk):
+    assert "choose a smaller epsilon" in say("plan --schema s.yaml --epsilon 1e9 --generator mst", 1).stderr
+
+
+def test_a_checked_ledger_says_whether_an_anchor_was_held_against_it(desk):
+    say("ledger open visits --epsilon 3")
+    assert "1 rows, held against no anchor" in say("ledger verify").stdout
+    say("--anchor a.json ledger anchor")
+    assert "1 rows, its head agrees with the anchor" in say("--anchor a.json ledger verify").stdout
+
+
 def test_a_refusal_says_what_fits(desk):
     say("ledger open visits --epsilon 1.1")
     arguments = "release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out"

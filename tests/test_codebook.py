@@ -158,3 +158,26 @@ def test_unreadable_files(tmp_path, book):
         draft(tmp_path / "none.csv")
     with pytest.raises(SchemaError, match="not UTF-8"):
         draft(book(EXAMPLE + "é,boolean,,,,,\n", "latin-1"))
+
+
+def test_a_table_taken_for_a_codebook_is_not_quoted(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("p00000,F,1941-03-02,died\np00001,M,1950-01-01,home\n")
+    with pytest.raises(SchemaError, match="not the header of a codebook") as caught:
+        read_codebook(path)
+    assert "p00000" not in str(caught.value)
+
+
+def test_a_quote_left_open_swallows_no_column(tmp_path):
+    path = tmp_path / "book.csv"
+    path.write_text('column,type,label\ncost,boolean,"Total\nweight,boolean,Weight\noutcome,boolean,"Died"\n')
+    with pytest.raises(SchemaError, match=r"line 2: .*several lines"):
+        read_codebook(path)
+
+
+def test_atoms_alone_are_atoms_of_a_fine_grid(tmp_path):
+    path = tmp_path / "book.csv"
+    path.write_text("column,type,min,max,bins,atoms\ncopay,integer,0,1000,,10|25\n")
+    (column,) = read_codebook(path).columns
+    assert column.bins == "auto"
+    assert column.atoms == (10, 25)

@@ -108,6 +108,8 @@ def test_a_dataset_is_told_whole():
         "budget": {"epsilon": "0.3", "delta": "1E-9"},
         "purpose": "research",
         "recipient": "ministry",
+        "relation": "add_or_remove_one_unit",
+        "assumptions": list(kept.claim.assumptions),
         "draws": 1,
     }
     text = "\n".join(history(visits))

@@ -33,6 +33,11 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
             "",
             _prose(guarantee_in_words(claim.budget, claim.unit)),
             "",
+            *(
+                [_prose(f"Not drawn but supplied, and not protected: the columns {', '.join(draw.given)}."), ""]
+                if draw.given
+                else []
+            ),
             _prose(
                 "Relations between columns that were never measured are not to be trusted: read the report before "
                 "drawing conclusions."
