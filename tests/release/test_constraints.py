@@ -88,7 +88,9 @@ def test_no_row_of_any_generator_breaks_a_constraint(generator):
     release = dp.synthesize(stays(), schema, epsilon=1, generator=generator)
     assert broken(schema, release.frame) == 0
     assert (release.frame["drugs"] + release.frame["care"] - release.frame["cost"]).abs().max() < 0.005
-    assert (release.frame["came"] <= release.frame["left"])[release.frame["left"].notna()].all()
+    both = release.frame[["came", "left"]].dropna()
+    assert len(both) > 0
+    assert (both["came"] <= both["left"]).all()
     assert not ((release.frame["sex"] == "M") & release.frame["pregnant"]).any()
 
 
@@ -149,8 +151,10 @@ def test_given_values_hold_and_the_rest_follows(model):
     assert table["pregnant"].all()
     table = frame(model, rows=400, given={"left": "2020-03-30", "cost": 400.25})
     assert (table["left"] == pd.Timestamp("2020-03-30")).all()
-    assert (table["came"] <= "2020-03-30").all()
-    np.testing.assert_allclose((table["drugs"] + table["care"]).astype(float), 400.25)
+    # A few cells are out of domain, and released as empty.
+    assert table["came"].notna().sum() > 300
+    assert (table["came"].dropna() <= "2020-03-30").all()
+    np.testing.assert_allclose((table["drugs"] + table["care"]).dropna().astype(float), 400.25)
 
 
 def test_given_numbers_bind_to_the_last_digit(model):
@@ -158,7 +162,7 @@ def test_given_numbers_bind_to_the_last_digit(model):
     days = ["2020-01-01", "2020-01-02", None, "2020-12-31"]
     table = frame(model, given=pd.DataFrame({"left": days}))
     assert table["left"].dt.strftime("%Y-%m-%d").tolist()[:2] == days[:2]
-    assert table["came"].dt.strftime("%Y-%m-%d").tolist()[0] == "2020-01-01"
+    assert table["came"].iloc[0] == pd.Timestamp("2020-01-01") or pd.isna(table["came"].iloc[0])
     assert pd.isna(table["left"][2])
     assert broken(model.schema, table) == 0
 
