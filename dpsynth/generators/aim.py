@@ -40,7 +40,8 @@ class AIM:
     columns grouped, so that pairs are asked over few cells; one-ways that came out too noisy for the number of
     rows are measured once more; candidates are scored on one low-variance sample of the current model, not by
     inference for each (the model is public, so this costs nothing); estimation smooths (see `estimate`); the one-ways
-    get a larger share of the budget, and rounds are fewer and larger. `AIM.paper` has the settings of the paper.
+    get a larger share of the budget, and rounds are fewer and larger; a candidate that takes much of the model's room
+    must mend more than one that takes little. `AIM.paper` has the settings of the paper.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
@@ -59,6 +60,8 @@ class AIM:
         max_cells: limit on the model's size, reached in proportion to the budget spent.
         cells_per_signal: the limit is lower where rows over sigma (of a first round's measurement), times
             this, is less: noise does not let a larger model be told from a smaller one.
+        cell_price: a candidate pays for the cells by which the model grows: `max_cells` of them cost this share
+            of the rows, in the currency of the error that it would mend.
         tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
 
     Raises:
@@ -79,6 +82,7 @@ class AIM:
     smoothing: float = 0.2
     max_cells: int = 4_000_000
     cells_per_signal: float = 570.0
+    cell_price: float = 0.1
     tolerance: float = 0.1
 
     def __post_init__(self) -> None:
@@ -97,6 +101,7 @@ class AIM:
         positive("smoothing", self.smoothing)
         whole("max_cells", self.max_cells, least=1)
         positive("cells_per_signal", self.cells_per_signal)
+        positive("cell_price", self.cell_price, zero=True)
         positive("tolerance", self.tolerance)
 
     @classmethod
@@ -122,6 +127,7 @@ class AIM:
             "smoothing": 0.01,
             "max_cells": 10_000_000,
             "cells_per_signal": 1e12,
+            "cell_price": 0.0,
         }
         return cls(**(published | settings))
 
@@ -227,7 +233,9 @@ class _Run:
         noise = Gaussian.from_mu_squared((1 - self.recipe.select_share) * mu_squared * (1 - _HAIR))
         noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self.hints.at_most
         weights = [self.weights[c] for c in candidates]
-        penalties = [round(w * noise_of_a_cell * self.domain.size(c)) for w, c in zip(weights, candidates, strict=True)]
+        noises = [noise_of_a_cell * self.domain.size(c) for c in candidates]
+        prices = self._prices(candidates)
+        penalties = [round(w * (n + p)) for w, n, p in zip(weights, noises, prices, strict=True)]
         sampled = Sampled(self.graphical, self.rng)
         chosen = self.view.select(candidates, sampled, choice, weights=weights, penalties=penalties)
         answer = self.view.count(chosen, noise)
@@ -240,6 +248,13 @@ class _Run:
         moved = float(np.abs(self.graphical.project(chosen) - before).sum())
         self._report(f"measured {' x '.join(chosen)}, noise of {answer.sigma:.1f} rows")
         return moved > noise_of_a_cell * self.domain.size(chosen)
+
+    def _prices(self, candidates: list[Clique]) -> list[float]:
+        """What each candidate's growth of the model costs, in rows: public, since it follows from noisy answers."""
+        tree = self.graphical.tree
+        grown = np.minimum(tree.bounds(candidates), self.most_cells) - tree.cells
+        prices: list[float] = (self.recipe.cell_price * self.graphical.total / self.recipe.max_cells * grown).tolist()
+        return [max(price, 0.0) for price in prices]
 
     def _one_ways_again(self, mu_squared: float) -> None:
         """Where no candidate fits (or there is only one column) the rest of the budget sharpens the one-ways."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Domain
 from dpsynth.graphical.growth import Growth
@@ -146,20 +147,25 @@ class JunctionTree:
         are tried as `fits` does, and the rest are taken not to fit. Larger cliques are tried one by one.
         """
         asked = list(candidates)
-        place = {a: i for i, a in enumerate(self.domain.attributes)}
-        bounds = np.full(len(asked), np.inf)
-        for size in (2, 3):
-            at = [i for i, c in enumerate(asked) if len(c) == size]
-            if at:
-                names = chain.from_iterable(asked[i] for i in at)
-                indices = np.fromiter(map(place.__getitem__, names), np.int64, size * len(at))
-                bounds[at] = self.growth.bounds(indices.reshape(-1, size))
+        bounds = self.bounds(asked)
         fitting = bounds <= min(max_cells, 2**62)
         refused = [i for i in np.argsort(bounds, kind="stable") if not fitting[i]]
         small = [i for i in refused if len(asked[i]) in (2, 3)][:_RETRIED]
         for i in [*small, *(i for i in refused if len(asked[i]) not in (2, 3))]:
             fitting[i] = self.fits(asked[i], max_cells)
         return [asked[i] for i in np.flatnonzero(fitting)]
+
+    def bounds(self, candidates: Sequence[Clique]) -> NDArray[np.float64]:
+        """Cells that the tree has at most with each candidate, from tables; infinite unless a pair or a triple."""
+        place = {a: i for i, a in enumerate(self.domain.attributes)}
+        bounds = np.full(len(candidates), np.inf)
+        for size in (2, 3):
+            at = [i for i, c in enumerate(candidates) if len(c) == size]
+            if at:
+                names = chain.from_iterable(candidates[i] for i in at)
+                indices = np.fromiter(map(place.__getitem__, names), np.int64, size * len(at))
+                bounds[at] = self.growth.bounds(indices.reshape(-1, size))
+        return bounds
 
     def between(self, attributes: Iterable[str]) -> set[int]:
         """Indices of the smallest connected set of bags that covers the attributes."""

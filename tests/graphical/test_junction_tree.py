@@ -98,7 +98,8 @@ def test_bounds_of_many_candidates_are_kept(seed, columns, edges, size):
     check(tree)
     everything = list(combinations(domain.attributes, min(size, columns)))
     asked = [everything[i] for i in rng.permutation(len(everything))[:80]]
-    bounds = tree.growth.bounds(np.array([domain.axes(c) for c in asked]))
+    bounds = tree.bounds(asked)
+    assert np.array_equal(bounds, tree.growth.bounds(np.array([domain.axes(c) for c in asked])))
     for clique, bound in zip(asked, bounds, strict=True):
         assert tree.cells <= tree.cells_with(clique) <= bound or tree.cells_with(clique) < tree.cells
         assert tree.grown(clique).cells <= bound
@@ -115,6 +116,8 @@ def test_larger_cliques_and_single_attributes_are_decided_too():
     asked = [("x2",), domain.attributes, ("x0", "x1", "x2", "x3"), ("x4", "x5")]
     assert tree.fitting(asked, 100) == [("x2",), ("x0", "x1", "x2", "x3"), ("x4", "x5")]
     assert tree.fitting([], 100) == []
+    assert np.isfinite(tree.bounds(asked)).tolist() == [False, False, False, True]
+    assert len(tree.bounds([])) == 0
 
 
 def test_only_the_closest_of_those_refused_are_triangulated():
