@@ -89,7 +89,7 @@ def run(cell: Cell, python: str, data: Path, cap: int) -> dict[str, Any]:
         }
         if status == 0:
             row |= {"fit_seconds": round(json.loads(lines[-1])["fit_seconds"], 2)} | workload_error(table, domain, out)
-        elif status in (-signal.SIGXCPU, -signal.SIGKILL):
+        elif status == -signal.SIGXCPU or (status == -signal.SIGKILL and row["cpu_seconds"] >= cap):
             row["note"] = f"stopped at the cap of {cap} CPU seconds"
         else:
             row["note"] = f"exit {status}: {lines[-1][:200] if lines else ''}"
@@ -200,7 +200,7 @@ def main() -> None:
             partial = asked.out.with_suffix(".partial")
             pd.DataFrame(record).to_parquet(partial, index=False)
             partial.replace(asked.out)
-            what = row["note"] or f"2-way {row['two_way']}, 3-way {row['three_way']}, fit {row['fit_seconds']} s"
+            what = row["note"] or f"2-way {row['two_way']}, 3-way {row['three_way']}, fit {row['fit_seconds']} CPU s"
             print(f"[{number}/{len(started)}] {started[future]}: {what}, {row['peak_mb']} MB", flush=True)
 
 

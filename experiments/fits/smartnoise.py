@@ -21,10 +21,10 @@ def main(table: str, domain: str, method: str, settings: str, epsilon: str, delt
             label._fit(code)
         label._fit_finish()
     transformer = TableTransformer(labels)
-    started = time.perf_counter()
+    started = time.process_time()
     synthesizer = Synthesizer.create(method, epsilon=float(epsilon), delta=float(delta), **json.loads(settings))
     synthesizer.fit(frame, transformer=transformer)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     drawn = synthesizer.sample(len(frame))
     drawn.columns = list(frame.columns)
     drawn.astype("int64").to_parquet(out)
