@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-MANY_ROUNDS = json.dumps({"rounds_per_column": 200.0})
+MANY_ROUNDS = json.dumps({"rounds_per_column": 10_000.0, "anneal": 1.0001})
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "benchmark.py"
 
 
