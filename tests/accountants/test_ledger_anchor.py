@@ -189,8 +189,10 @@ def test_an_anchor_in_the_ledgers_own_database_under_another_name_is_none(url, k
         pytest.skip("a file that is a ledger is no anchor, under any name")
     Ledger(url, key)
     assert "127.0.0.1" in url
-    with pytest.raises(LedgerError, match="outlive"):
-        Ledger(url, key, anchor=url.replace("127.0.0.1", "localhost"))
+    assert "options=" in url
+    for other in (url.replace("127.0.0.1", "localhost"), f"{url}%20-c%20timezone%3DAsia/Tokyo"):
+        with pytest.raises(LedgerError, match="outlive"):
+            Ledger(url, key, anchor=other)
 
 
 # Adopting one later ---------------------------------------------------------------------------------------------------
