@@ -31,9 +31,10 @@ from accountants.unit import PrivacyUnit
 LEAST_EPSILON, MOST_EPSILON = Decimal("1e-12"), Decimal(1000)
 MOST_MU = 1000.0
 LEAST_DELTA = Decimal("1e-300")
-MARGIN, _MARGIN = 1e-9, Decimal("1e-9")
+MARGIN = 1e-9
 """Relative difference between two platforms' last bits that is no contradiction."""
 
+_EXACT_MARGIN = Decimal(repr(MARGIN))
 _SEARCH = Decimal("2e-6")
 """A search for the Gaussian that dominates ends within half of this."""
 _MOST_DIFFERENT = 4096
@@ -225,7 +226,7 @@ def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...
         within = ran["plan"] == plan.events[: len(ran["plan"])]
     else:
         within = all(event.kind in plan.kinds for event in ran["plan"])
-        within = within and mu_squared_of(ran["plan"]) <= UP.multiply(plan.capacity, 1 + _MARGIN)
+        within = within and mu_squared_of(ran["plan"]) <= UP.multiply(plan.capacity, 1 + _EXACT_MARGIN)
     for part, fits in (("plan", within), ("frame", not Counter(ran["frame"]) - Counter(frame))):
         if not fits:
             raise CertificateError(f"the looks that ran ({part}) are not among those that were planned and charged")
@@ -247,7 +248,7 @@ def _check_lifetime(body: Mapping[str, Any], own: Charge) -> None:
         )
     if not lifetime.admits(Charge(), charged):
         raise CertificateError("the certificate states that more is charged than the lifetime budget of its dataset")
-    if any(getattr(own, each.name) > getattr(charged, each.name) * (1 + _MARGIN) for each in fields(Charge)):
+    if any(getattr(own, each.name) > getattr(charged, each.name) * (1 + _EXACT_MARGIN) for each in fields(Charge)):
         raise CertificateError("the certificate states that less is charged to its dataset than this release alone")
 
 
@@ -262,7 +263,7 @@ def _near(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
 
 
 def _agree(ours: Decimal, theirs: Decimal) -> bool:
-    return abs(ours - theirs) <= ours * _MARGIN
+    return abs(ours - theirs) <= ours * _EXACT_MARGIN
 
 
 def _budget(body: Mapping[str, Any]) -> Budget:

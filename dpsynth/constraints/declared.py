@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, ClassVar
@@ -119,8 +120,8 @@ class Constraint(Declared):
         """The columns it speaks of, each once."""
         return tuple(dict.fromkeys(self._mentioned()))
 
-    def _mentioned(self) -> Iterator[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _mentioned(self) -> Iterator[str]: ...
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; `parse_constraint` gives an equal constraint back."""
