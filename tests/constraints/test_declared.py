@@ -11,7 +11,7 @@ import pytest
 import rfc8785
 from hypothesis import given, settings
 
-from dpsynth.constraints import Forbid, Implies, Order, Range, Total
+from dpsynth.constraints import Forbid, Implies, Order, Range, Total, search
 from dpsynth.errors import SchemaError
 from dpsynth.schema import Schema
 from tests.constraints.drawing import constrained_schemas
@@ -190,3 +190,29 @@ def test_the_example_of_the_reference_page():
     schema = Schema.loads(example)
     assert len(schema.constraints) == 5
     assert schema.to_yaml().split("constraints:")[1] == example.split("constraints:")[1]
+
+
+def flags(columns, forbids):
+    """A schema of flags of which forbidden triples tie all together."""
+    listed = [{"forbid": {f"c{(k + i) % columns}": (k >> i) % 2 == 0 for i in range(3)}} for k in range(forbids)]
+    return {"columns": {f"c{i}": {"type": "boolean"} for i in range(columns)}, "constraints": listed}
+
+
+def test_a_schema_that_nobody_could_search_is_given_up_soon(monkeypatch):
+    """Whoever reads a stranger's schema, as `verify` does, makes a few short searches, not one for each constraint."""
+    steps = []
+
+    def endless(component, *, steps=None, asked=steps, **options):
+        asked.append(steps)
+        raise search.SearchEnded
+
+    monkeypatch.setattr(search, "nearest", endless)
+    with pytest.raises(SchemaError, match="no row was found that satisfies it"):
+        Schema.loads(json.dumps(flags(60, 400)))
+    assert len(steps) <= 14
+    assert steps[0] < search.MOST_STEPS / 10  # with all ties; a few ties alone may take more
+
+
+def test_a_schema_lists_at_most_a_thousand_constraints():
+    with pytest.raises(SchemaError, match="at most 1000, got 1001"):
+        Schema.loads(json.dumps(flags(60, 1001)))
