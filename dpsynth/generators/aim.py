@@ -12,9 +12,9 @@ import numpy as np
 from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian, Plan, PlanError
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
+from dpsynth.generators.expected import Expected
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays
-from dpsynth.generators.sampled import Sampled
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
 from dpsynth.graphical import GraphicalModel, ModelTooLarge, estimate, measured
@@ -171,6 +171,7 @@ class _Run:
         self.view = private.recoded(self.recoding.maps)
         self.measurements = one_ways.merged
         self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain, recipe.target)
+        self.cells = {clique: self.domain.size(clique) for clique in self.weights}
         self.graphical = self._estimated(None, recipe.tolerance)
         self.round_mu_squared = self.view.remaining / (recipe.rounds_per_column * len(self.domain))
         signal = self.graphical.total / (
@@ -211,50 +212,51 @@ class _Run:
         while (left := self.view.remaining) > _NEGLIGIBLE * self.budget:
             if left < 2 * round_mu_squared:
                 round_mu_squared = left
-            candidates = self._candidates(round_mu_squared)
-            if not candidates:
+            prices = self._affordable(round_mu_squared)
+            if not prices:
                 self._one_ways_again(left)
                 break
-            if not self._round(candidates, round_mu_squared):
+            if not self._round(prices, round_mu_squared):
                 round_mu_squared *= self.recipe.anneal
         self.graphical = self._estimated(self.graphical, self.recipe.tolerance / 2)
         self._report(f"done, {self.graphical.tree.cells} cells")
         return MarginalModel(self.recoding, self.graphical)
 
-    def _candidates(self, round_mu_squared: float) -> list[Clique]:
-        """What fits into a model whose size grows with the budget spent, this round included."""
-        limit = int(self.most_cells * min(1.0, self.spent + round_mu_squared / self.budget))
-        return self.graphical.tree.fitting(self.weights, limit)
+    def _affordable(self, round_mu_squared: float) -> dict[Clique, float]:
+        """What fits into a model whose size grows with the budget spent, this round included, and its price in rows.
 
-    def _round(self, candidates: list[Clique], mu_squared: float) -> bool:
+        The price is for the cells by which the model grows: public, since the model follows from noisy answers.
+        """
+        tree = self.graphical.tree
+        limit = int(self.most_cells * min(1.0, self.spent + round_mu_squared / self.budget))
+        bounds = dict(zip(self.weights, tree.bounds(tuple(self.weights)).tolist(), strict=True))
+        of_a_cell = self.recipe.cell_price * self.graphical.total / self.recipe.max_cells
+        now, most = tree.cells, self.most_cells
+        return {c: of_a_cell * max(min(bounds[c], most) - now, 0.0) for c in tree.fitting(bounds, limit)}
+
+    def _round(self, prices: Mapping[Clique, float], mu_squared: float) -> bool:
         """Choose, measure, fit. False if the model moved less than the noise of the measurement would."""
         choice = ExponentialMechanism.from_mu_squared(self.recipe.select_share * mu_squared)
         # A hair less than the rest, so that both together never exceed mu_squared in floats.
         noise = Gaussian.from_mu_squared((1 - self.recipe.select_share) * mu_squared * (1 - _HAIR))
         noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self.hints.at_most
+        candidates = tuple(prices)
         weights = [self.weights[c] for c in candidates]
-        noises = [noise_of_a_cell * self.domain.size(c) for c in candidates]
-        prices = self._prices(candidates)
-        penalties = [round(w * (n + p)) for w, n, p in zip(weights, noises, prices, strict=True)]
-        sampled = Sampled(self.graphical, self.rng)
-        chosen = self.view.select(candidates, sampled, choice, weights=weights, penalties=penalties)
+        penalties = [
+            round(w * (noise_of_a_cell * self.cells[c] + prices[c])) for c, w in zip(candidates, weights, strict=True)
+        ]
+        expected = Expected(self.graphical, self.rng, len(candidates))
+        chosen = self.view.select(candidates, expected, choice, weights=weights, penalties=penalties)
         answer = self.view.count(chosen, noise)
         self.measurements += measured([answer])
         try:
             before = self.graphical.project(chosen, self.recipe.max_cells)
         except ModelTooLarge:
-            before = sampled.project(chosen)
+            before = expected.project(chosen)
         self.graphical = self._estimated(self.graphical, self.recipe.tolerance)
         moved = float(np.abs(self.graphical.project(chosen) - before).sum())
         self._report(f"measured {' x '.join(chosen)}, noise of {answer.sigma:.1f} rows")
-        return moved > noise_of_a_cell * self.domain.size(chosen)
-
-    def _prices(self, candidates: list[Clique]) -> list[float]:
-        """What each candidate's growth of the model costs, in rows: public, since it follows from noisy answers."""
-        tree = self.graphical.tree
-        grown = np.minimum(tree.bounds(candidates), self.most_cells) - tree.cells
-        prices: list[float] = (self.recipe.cell_price * self.graphical.total / self.recipe.max_cells * grown).tolist()
-        return [max(price, 0.0) for price in prices]
+        return moved > noise_of_a_cell * self.cells[chosen]
 
     def _one_ways_again(self, mu_squared: float) -> None:
         """Where no candidate fits (or there is only one column) the rest of the budget sharpens the one-ways."""

@@ -237,12 +237,16 @@ class MessagePassing:
         self.shapes = tuple(tree.domain.project(c).shape for c in self.cliques)
         by_size = sorted(range(len(self.cliques)), key=lambda i: (len(self.cliques[i]), i))
         cells = [prod(shape) for shape in self.shapes]
-        place = {a: 1 << i for i, a in enumerate(tree.domain.attributes)}
-        masks = [sum(place[a] for a in c) for c in self.cliques]
+        rank = {i: position for position, i in enumerate(by_size)}
+        having: dict[str, set[int]] = {a: set() for a in tree.domain.attributes}
+        for i, clique in enumerate(self.cliques):
+            for attribute in clique:
+                having[attribute].add(i)
         self._steps: list[tuple[int, bool, _Into]] = []  # (clique, held by a clique?, how), small cliques first
-        for position, i in enumerate(by_size):
-            clique, mask = self.cliques[i], masks[i]
-            holders = [j for j in by_size[position + 1 :] if mask & ~masks[j] == 0]
+        for i in by_size:
+            clique = self.cliques[i]
+            together = set.intersection(*(having[a] for a in clique)) if clique else set(rank)
+            holders = [j for j in together if rank[j] > rank[i]]
             if holders:
                 host = min(holders, key=lambda j: (cells[j], j))
                 self._steps.append((i, True, _Into.of(host, self.cliques[host], sizes, clique)))

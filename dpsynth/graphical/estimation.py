@@ -132,10 +132,11 @@ def estimate(
         raise ModelTooLarge("the junction tree", tree.cells, max_cells)
     if not cliques:
         return GraphicalModel(domain, {}, total, tree)
-    problem = _Dual(MessagePassing(tree, cliques), combined, total, smoothing)
+    passing = MessagePassing(tree, cliques)
+    problem = _Dual(passing, combined, total, smoothing)
     start = problem.joined((warm or {}).get(c, np.zeros(combined[c].values.shape)) for c in cliques)
     theta = minimise(problem, start, problem.scale(start), problem.close(tolerance), max_evaluations)
-    return GraphicalModel(domain, dict(zip(cliques, problem.split(theta), strict=True)), total, tree)
+    return GraphicalModel(domain, dict(zip(cliques, problem.split(theta), strict=True)), total, passing=passing)
 
 
 class _Dual:

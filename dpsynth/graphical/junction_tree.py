@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -40,6 +40,7 @@ class JunctionTree:
     _clique_masks: tuple[int, ...] = field(repr=False)
     _growth: list[Growth] = field(default_factory=list, repr=False)
     _grown: dict[int, tuple[int, list[int]]] = field(default_factory=dict, repr=False)
+    _holding: dict[str, set[int]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, domain: Domain, cliques: Iterable[Clique]) -> JunctionTree:
@@ -96,11 +97,15 @@ class JunctionTree:
 
     def bag_of(self, clique: Iterable[str]) -> int | None:
         """Index of the smallest bag that contains `clique`, None if no bag does."""
-        wanted = set(clique)
-        if not wanted.issubset(self.domain.attributes):
+        wanted = tuple(clique)
+        if not self._holding:
+            self._holding.update({a: set() for a in self.domain.attributes})
+            for i, bag in enumerate(self.bags):
+                for attribute in bag:
+                    self._holding[attribute].add(i)
+        if not all(a in self._holding for a in wanted):
             return None
-        (mask,) = _masks(self.domain, (tuple(wanted),))
-        holding = [i for i, bag in enumerate(self._masks) if mask & ~bag == 0]
+        holding = set.intersection(*(self._holding[a] for a in wanted)) if wanted else range(len(self.bags))
         return min(holding, key=lambda i: (self.domain.size(self.bags[i]), i), default=None)
 
     def grown(self, candidate: Clique) -> JunctionTree:
@@ -140,14 +145,16 @@ class JunctionTree:
             return False
         return self.cells_with(candidate) <= max_cells
 
-    def fitting(self, candidates: Iterable[Clique], max_cells: int) -> list[Clique]:
+    def fitting(self, candidates: Iterable[Clique] | Mapping[Clique, float], max_cells: int) -> list[Clique]:
         """Those of the candidates that fit, in their order: `fits` for thousands at a time.
 
         Pairs and triples are decided by bounds from tables; of those the bounds refuse, the 256 closest to the limit
-        are tried as `fits` does, and the rest are taken not to fit. Larger cliques are tried one by one.
+        are tried as `fits` does, and the rest are taken not to fit. Larger cliques are tried one by one. A mapping has
+        the `bounds` of each candidate, where they are known already.
         """
         asked = list(candidates)
-        bounds = self.bounds(asked)
+        known = candidates.values() if isinstance(candidates, Mapping) else self.bounds(asked)
+        bounds = np.fromiter(known, np.float64, len(asked))
         fitting = bounds <= min(max_cells, 2**62)
         refused = [i for i in np.argsort(bounds, kind="stable") if not fitting[i]]
         small = [i for i in refused if len(asked[i]) in (2, 3)][:_RETRIED]

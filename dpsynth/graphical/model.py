@@ -29,6 +29,8 @@ class GraphicalModel:
         potentials: Mapping[Clique, Array],
         total: float,
         tree: JunctionTree | None = None,
+        *,
+        passing: MessagePassing | None = None,
     ) -> None:
         if not (np.isfinite(total) and total > 0):
             raise ValueError(f"total must be positive and finite, got {total}")
@@ -36,7 +38,8 @@ class GraphicalModel:
         self.potentials = {c: potentials[c] for c in sorted(potentials, key=lambda c: (len(c), domain.axes(c)))}
         self.total = float(total)
         cliques = tuple(self.potentials)
-        passing = MessagePassing(tree or JunctionTree.of(domain, cliques), cliques)
+        if passing is None or passing.cliques != cliques:  # one laid out for the same potentials saves that work
+            passing = MessagePassing(tree or JunctionTree.of(domain, cliques), cliques)
         self.calibrated: Calibrated = passing.calibrate(tuple(self.potentials.values()))
 
     @property

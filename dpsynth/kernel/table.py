@@ -64,7 +64,7 @@ class PrivateTable:
         self.__recoding: Mapping[str, NDArray[np.int64]] = {}
         self.__cache: dict[Clique, NDArray[np.int64]] = {}
         self.__cached = 0
-        self.__known: dict[Clique, Clique] = {}
+        self.__known: dict[Clique, tuple[Clique, tuple[int, ...]]] = {}
 
     @property
     def domain(self) -> Domain:
@@ -170,7 +170,7 @@ class PrivateTable:
         expect(noise, ExponentialMechanism)
         weight = integers("weights", weights, len(asked), 1, 1)
         penalty = integers("penalties", penalties, len(asked), 0, None)
-        shapes = [self.__domain.shape_of(c) for c in asked]
+        shapes = [self.__known[c][1] for c in asked]
         parts = chunks([prod(shape) for shape in shapes])
         estimates = [rounded_estimates([model.project(c) for c in asked[part]], shapes[part]) for part in parts]
         self.__run.meter.charge(noise)
@@ -189,14 +189,14 @@ class PrivateTable:
     def __checked(self, clique: Clique) -> Clique:
         """The clique in domain order; one object for equal ones, since the transcript keeps every candidate."""
         if type(clique) is tuple and clique in self.__known:
-            return self.__known[clique]
+            return self.__known[clique][0]
         checked = self.__domain.clique(clique)
         cells = self.__domain.size(checked)
         if not checked or len(checked) != len(tuple(clique)):
             raise ValueError(f"a clique is one or more different attributes, got {tuple(clique)}")
         if cells > MAX_CELLS:
             raise ValueError(f"the marginal of {checked} has {cells} cells, at most {MAX_CELLS} can be counted")
-        return self.__known.setdefault(checked, checked)
+        return self.__known.setdefault(checked, (checked, self.__domain.shape_of(checked)))[0]
 
     def __noisy(self, clique: Clique, sigma: float) -> NoisyCounts:
         exact = exact_counts(self.__codes, self.__domain, clique)
