@@ -1,0 +1,80 @@
+"""What several commands read from their options: the ledger, figures, settings, policy and deployment."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from accountants import Ledger, Policy
+    from accountants.deployment import Deployment
+
+
+GENERATOR_NAMES = ("aim", "independent", "mst")
+"""Those of `dpsynth.generators`, known before it is imported."""
+
+
+def ledger_of(ctx: click.Context) -> Ledger:
+    """The ledger of a command that writes to it."""
+    from dpsynth.home import open_ledger
+
+    return open_ledger(ctx.obj.get("ledger"), anchor=ctx.obj.get("anchor"))
+
+
+def read_ledger_of(ctx: click.Context) -> Ledger:
+    """The ledger of a command that writes nothing."""
+    from dpsynth.home import read_ledger
+
+    return read_ledger(ctx.obj.get("ledger"), anchor=ctx.obj.get("anchor"))
+
+
+def figure(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """An epsilon or a delta, checked before anything runs and passed on as it was written."""
+    from accountants import Budget
+    from accountants.errors import BudgetError
+    from accountants.exact import real
+
+    problem = ""
+    if value is not None:
+        try:
+            if param.name == "epsilon":
+                Budget(value)
+            elif param.name == "delta":
+                Budget(1, value)
+            elif real("delta0", value, BudgetError) < 0:
+                problem = f"delta0 must be at least 0, got {value!r}"
+        except BudgetError as error:
+            problem = str(error)
+    if problem:
+        raise click.BadParameter(problem)
+    return value
+
+
+def policy_in(path: str | None) -> Policy | None:
+    """The policy in a file, if one is named."""
+    from accountants import Policy
+
+    return Policy.from_yaml(path) if path else None
+
+
+def deployment_in(path: str | None) -> Deployment | None:
+    """The deployment in a file, if one is named."""
+    from accountants.deployment import Deployment
+
+    return Deployment.from_yaml(path) if path else None
+
+
+def settings_in(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """``("rounds=30", "workload=all-2way")`` as a mapping, values read as JSON where they are."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--set takes name=value, got {pair!r}")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
