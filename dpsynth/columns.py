@@ -111,10 +111,16 @@ class Boolean(ColumnBase):
 
 
 class Coded(ColumnBase):
-    """An integer code ``0..cardinality-1`` without a declared meaning: a research table already discretised."""
+    """An integer code ``0..cardinality-1`` without a declared meaning: a research table already discretised.
+
+    Attributes:
+        cardinality: number of codes.
+        in_order: whether neighbouring codes are neighbouring values, as in an age; None means no.
+    """
 
     type: Literal["coded"] = "coded"
     cardinality: int
+    in_order: bool | None = None
 
     @field_validator("cardinality")
     @classmethod
@@ -126,10 +132,20 @@ class Coded(ColumnBase):
             )
         return cardinality
 
+    @field_validator("in_order")
+    @classmethod
+    def _in_order(cls, in_order: bool | None) -> bool | None:
+        return in_order or None  # left out of the canonical form, as it always was
+
     @property
     def cells(self) -> int:
         """The cardinality."""
         return self.cardinality
+
+    @property
+    def ordered(self) -> bool:
+        """Where it is declared."""
+        return bool(self.in_order)
 
 
 class BinnedBase(ColumnBase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from io import StringIO
 from os import PathLike
@@ -15,6 +15,7 @@ import rfc8785
 from pydantic import BeforeValidator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
@@ -35,7 +36,7 @@ FORMAT = 1
 MOST_CONSTRAINTS = 1000
 _WORDS = re.compile(r"\w(?:[\w ./+-]*[\w.+-])?")
 _ORDER = (
-    *("values", "cardinality", "min", "max", "bins", "atoms", "scale", "decimals"),
+    *("values", "cardinality", "in_order", "min", "max", "bins", "atoms", "scale", "decimals"),
     *("missing", "label", "description"),
 )
 """Keys of a column as they stand in YAML."""
@@ -260,6 +261,7 @@ class Schema(Declared):
         cls,
         sizes: Mapping[str, int],
         *,
+        ordered: Collection[str] = (),
         name: str | None = None,
         unit: str | None = None,
         at_most: int = 1,
@@ -267,10 +269,21 @@ class Schema(Declared):
     ) -> Schema:
         """A schema for a table of integer codes: column ``a`` holds ``0 .. sizes[a] - 1``.
 
+        Args:
+            sizes: the number of codes of each column.
+            ordered: columns whose neighbouring codes are neighbouring values, such as ages.
+            name, unit, at_most, about_rows: see `Schema`.
+
         Raises:
-            SchemaError: a size below 1, or no columns.
+            SchemaError: a size below 1, no columns, or an ordered one that is not among them.
         """
-        columns = tuple(Coded(name=str(column), cardinality=int(size)) for column, size in sizes.items())
+        named = (ordered,) if isinstance(ordered, str) else ordered
+        alien = next((column for column in named if column not in sizes), None)
+        if alien is not None:
+            raise SchemaError(f"'ordered' names an {unknown('column', str(alien), map(str, sizes))}")
+        columns = tuple(
+            Coded(name=str(column), cardinality=int(size), in_order=column in named) for column, size in sizes.items()
+        )
         return cls(columns=columns, name=name, unit=unit, at_most=at_most, about_rows=about_rows)
 
     @classmethod
@@ -330,20 +343,7 @@ def column_yaml(column: ColumnBase) -> CommentedMap:
     """A column's description as it stands in YAML, on one line and without what is left at its default."""
     spec = CommentedMap({"type": getattr(column, "type", None)})
     fields = type(column).model_fields
-    order = (
-        "values",
-        "cardinality",
-        "min",
-        "max",
-        "bins",
-        "atoms",
-        "scale",
-        "decimals",
-        "missing",
-        "label",
-        "description",
-    )
-    for key in order:
+    for key in _ORDER:
         if key in fields and (value := getattr(column, key)) != fields[key].default:
             spec[key] = [scalar(each) for each in value] if isinstance(value, tuple) else scalar(value)
     spec.fa.set_flow_style()
@@ -394,10 +394,26 @@ def _flow(value: Any) -> Any:
     return _flow(value[0]) if isinstance(value, list) else scalar(value)
 
 
+class _Constructor(SafeConstructor):
+    """Reads what looks like a date and is none, such as 2020-02-31, as text, so that its column can say so."""
+
+    def construct_yaml_timestamp(self, node: Any, values: Any = None) -> Any:
+        """A date, a moment, or the text."""
+        try:
+            return super().construct_yaml_timestamp(node, values)
+        except ValueError:
+            return node.value
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", _Constructor.construct_yaml_timestamp)
+
+
 def _parse_yaml(text: str) -> Any:
     problem = None
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _Constructor
+        return yaml.load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""

@@ -69,6 +69,16 @@ def test_the_generators_offered_are_those_there_are(desk):
     assert sorted(GENERATORS) == list(GENERATOR_NAMES)
     assert all(hasattr(dp, name) for name in dp.__all__)
     assert "has no setting nonsense; it has" in say("plan --schema s.yaml --epsilon 1 --set nonsense=1", 1).stderr
+    near = say("plan --schema s.yaml --epsilon 1 --set max_cell=1000", 1).stderr
+    assert "has no setting max_cell; did you mean max_cells? It has" in near
+
+
+def test_a_policy_for_a_generator_that_does_not_exist_is_noted(desk):
+    Path("policy.yaml").write_text("generators: [aimm, mst, opacus]\n")
+    told = say("ledger open visits --epsilon 3 --policy policy.yaml").stderr
+    assert "Note: the policy admits the generator 'aimm', which dpsynth does not have; did you mean 'aim'?" in told
+    assert "'mst'" not in told
+    assert "'opacus'" not in told
 
 
 def test_help_does_not_wait_for_heavy_libraries():

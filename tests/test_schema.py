@@ -328,3 +328,30 @@ def test_the_reference_page_is_true(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert (failed, tried > 10) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [("date", "2020-13-01"), ("date", "2021-02-29"), ("datetime", "2020-01-01 25:00:00"), ("date", "yesterday")],
+)
+def test_what_looks_like_a_date_and_is_none_is_told_with_its_column(kind, written):
+    with pytest.raises(SchemaError, match=f"column 'came': a .* must be written like 2020-12-31.*got '{written}'"):
+        Schema.loads(f"columns:\n  came: {{type: {kind}, min: {written}, max: 2022-01-01}}\n")
+
+
+def test_codes_may_be_in_order():
+    plain, ordered = (
+        Schema.from_domain({"age": 85, "sex": 2}),
+        Schema.from_domain({"age": 85, "sex": 2}, ordered=["age"]),
+    )
+    assert plain.hints.ordered == frozenset()
+    assert ordered.hints.ordered == {"age"}
+    assert "age: {type: coded, cardinality: 85, in_order: true}" in ordered.to_yaml()
+    assert Schema.loads(ordered.to_yaml()) == Schema.from_json(ordered.to_json()) == ordered
+    assert "in_order" not in json.dumps(plain.to_json()), "a schema without it has the digest it always had"
+    assert Schema.loads("columns:\n  a: {type: coded, cardinality: 3, in_order: false}\n") == Schema.from_domain(
+        {"a": 3}
+    )
+    assert plain.digest != ordered.digest
+    with pytest.raises(SchemaError, match="'ordered' names an unknown column 'agee'; did you mean 'age'"):
+        Schema.from_domain({"age": 85}, ordered=["agee"])

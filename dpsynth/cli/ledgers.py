@@ -79,14 +79,22 @@ def amend(
 ) -> None:
     """Widen a dataset's lifetime budget, or replace its policy. Budgets never shrink."""
     from accountants import Budget
+    from dpsynth.standing import small
 
     policy = policy_in(policy_file)
     book = ledger_of(ctx)
-    standing = book.account(dataset).state.budget
-    budget = Budget(epsilon or standing.epsilon, delta or standing.delta) if epsilon or delta else None
-    account = book.amend(dataset, budget=budget, delta0=delta0, policy=policy if policy_file else ...)
-    click.echo(f"Amended {dataset}: lifetime {account.state.budget}{', policy replaced' if policy_file else ''}.")
-    _warn(account.state.budget, account.state.policy)
+    standing = book.account(dataset).state
+    if delta0 and not (epsilon or delta):
+        wider = standing.lifetime.widened(delta0=delta0).budget.delta
+        raise click.UsageError(
+            f"--delta0 {delta0} widens the lifetime delta from {small(standing.budget.delta)} to {small(wider)}, since "
+            f"what is set aside comes on top; say so: --delta0 {delta0} --delta {small(wider)}"
+        )
+    budget = Budget(epsilon or standing.budget.epsilon, delta or standing.budget.delta) if epsilon or delta else None
+    state = book.amend(dataset, budget=budget, delta0=delta0, policy=policy if policy_file else ...).state
+    aside = f", delta0 {small(state.lifetime.delta0)}" if delta0 else ""
+    click.echo(f"Amended {dataset}: lifetime {state.budget}{aside}{', policy replaced' if policy_file else ''}.")
+    _warn(state.budget, state.policy)
 
 
 def _warn(budget: Budget, policy: Policy | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 GENERATOR_NAMES = ("aim", "independent", "mst")
 """Those of `dpsynth.generators`, known before it is imported."""
+
+_CHARGED_AS = (*GENERATOR_NAMES, "diffprivlib", "opacus")
+"""What a charge of ours, the bridges' included, may say was its generator."""
 
 
 def ledger_of(ctx: click.Context) -> Ledger:
@@ -53,10 +57,23 @@ def figure(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 
 
 def policy_in(path: str | None) -> Policy | None:
-    """The policy in a file, if one is named."""
+    """The policy in a file, if one is named. A generator in it that is none of ours is noted on standard error.
+
+    It is not refused: a recipe of your own, used from Python on the same account, may have any name.
+    """
     from accountants import Policy
 
-    return Policy.from_yaml(path) if path else None
+    policy = Policy.from_yaml(path) if path else None
+    for name in sorted(policy.generators or () if policy else ()):
+        if name not in _CHARGED_AS:
+            near = get_close_matches(name, _CHARGED_AS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            click.echo(
+                f"Note: the policy admits the generator {name!r}, which dpsynth does not have; {hint}"
+                f"it has {', '.join(_CHARGED_AS)}.",
+                err=True,
+            )
+    return policy
 
 
 def deployment_in(path: str | None) -> Deployment | None:
@@ -72,7 +89,7 @@ def settings_in(pairs: tuple[str, ...]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise click.UsageError(f"--set takes name=value, got {pair!r}")
+            raise click.UsageError(f"--set takes NAME=VALUE, such as --set max_cells=100000, got {pair!r}")
         try:
             settings[name] = json.loads(value)
         except ValueError:

@@ -67,9 +67,15 @@ def sample(
     if (source is None) is (dataset is None and release_id is None) or (dataset is None) is not (release_id is None):
         raise click.UsageError("give either the folder RELEASE, or both --dataset and --release")
     check_target(out)
-    fixed: dict[str, Any] = dict(pair.split("=", 1) for pair in given if "=" in pair)
-    if len(fixed) != len(given):
-        raise click.UsageError("--given takes COLUMN=VALUE, each column once")
+    fixed: dict[str, Any] = {}
+    for pair in given:
+        column, equals, value = pair.partition("=")
+        if not equals or column in fixed:
+            twice = (
+                f"column {column!r} twice; to hold it at several values, use --given-table" if equals else repr(pair)
+            )
+            raise click.UsageError(f"--given takes COLUMN=VALUE, each column once; got {twice}")
+        fixed[column] = value
     if given_table is not None:
         listed = read_given(given_table)
         if both := sorted(set(fixed) & set(listed)):

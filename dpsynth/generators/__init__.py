@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from inspect import signature
 from types import MappingProxyType
 from typing import Any
@@ -33,7 +34,9 @@ def generator_from(name: str, parameters: Mapping[str, Any] | None = None) -> Ge
     make = _preset(name, given.pop("preset", None))
     unknown = sorted(set(given) - set(allowed))
     if unknown:
-        raise ValueError(f"generator {name!r} has no setting {', '.join(unknown)}; it has {', '.join(allowed)}")
+        near = [near for each in unknown for near in get_close_matches(each, [*allowed, "preset"], n=1)]
+        hint = f"did you mean {' and '.join(near)}? It" if near else "it"
+        raise ValueError(f"generator {name!r} has no setting {', '.join(unknown)}; {hint} has {', '.join(allowed)}")
     return make(**given)
 
 

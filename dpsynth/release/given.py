@@ -70,9 +70,11 @@ def encode_given(given: Given, rows: int | None, encoder: Encoder) -> Supplied:
     if len(lengths) > 1:
         raise BundleError(f"'given' has columns of {sorted(lengths)} rows; supply equally many values for each")
     length = lengths.pop() if lengths else rows
-    if length is None or length < 1 or rows not in (None, length):
+    if not length or length < 1:
+        raise BundleError("'given' has no rows; supply one value for each row to be drawn, at least one")
+    if rows not in (None, length):
         raise BundleError(
-            f"'given' has {length} rows and {rows} were asked for; supply one value for each row, at least one"
+            f"'given' has {length} rows and {rows} were asked for; supply one value for each row, or ask for no number"
         )
     frame = pd.DataFrame({name: _cells(columns[name], length) for name in ordered})
     codes = {name: _codes(name, frame[name], encoder) for name in ordered}
@@ -96,11 +98,19 @@ def read_given(path: str | PathLike[str]) -> dict[str, Any]:
         if file.suffix == ".parquet":
             frame = pd.read_parquet(file)
         elif file.suffix == ".csv":
+            names = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0].tolist()
+            twice = next((name for name in names if names.count(name) > 1), None)
+            reason = f"column {twice!r} is there twice; name each column once" if twice is not None else ""
             frame = pd.read_csv(file, dtype=str, keep_default_na=False)
         else:
             reason = "its name must end in .csv or .parquet"
+    except pd.errors.EmptyDataError:
+        reason = "it is empty; its first line must name the columns"
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text; save it as UTF-8"
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not such a table"
+        fallback = f"it is not a readable {'Parquet' if file.suffix == '.parquet' else 'CSV'} file"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else fallback
     if reason:
         raise BundleError(f"cannot read the given columns from {str(path)!r}: {reason}")
     return {str(name): frame[name] for name in frame.columns}
@@ -124,11 +134,10 @@ def _exact(column: Integer | Float | Date | Datetime, cells: pd.Series[Any]) -> 
     elif isinstance(column, Date):
         exact = exact.dt.floor("D")
     low, high = (pd.Series([bound]).astype(exact.dtype)[0] for bound in (column.min, column.max))
-    wrong = int(((exact < low) | (exact > high)).fillna(False).sum())
-    if wrong:
+    wrong = ((exact < low) | (exact > high)).fillna(False).to_numpy(dtype=bool)
+    if wrong.any():
         raise BundleError(
-            f"{_which(wrong, len(exact))} given for column {column.name!r} are out of bounds; "
-            f"the schema has {column.min} to {column.max}"
+            f"{_which(wrong)} given for column {column.name!r} are out of bounds; the schema has {_range(column)}"
         )
     return exact
 
@@ -145,21 +154,36 @@ def _points(column: ColumnBase, exact: pd.Series[Any]) -> NDArray[np.int64]:
 def _codes(name: str, cells: pd.Series[Any], encoder: Encoder) -> NDArray[Any]:
     codes = encoder.encode_column(name, cells)
     outside = encoder.domain[name] - 1
-    wrong = int(np.count_nonzero(codes == outside))
-    if wrong:
-        labels = encoder.decode_labels(name)[:-1]
-        shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
-        text = cell_text(cells.iloc[int(np.flatnonzero(codes == outside)[0])]) or ""
-        near = get_close_matches(text, labels, n=1)  # names a value of the schema, not the one that was given
-        hint = f"did you mean {near[0]!r}? allowed are" if near else "allowed are"
+    wrong = codes == outside
+    if not wrong.any():
+        return codes
+    column = encoder.schema.column(name)
+    text = (cell_text(cells.iloc[int(np.flatnonzero(wrong)[0])]) or "").strip()
+    if not text and not column.missing:
         raise BundleError(
-            f"{_which(wrong, len(cells))} given for column {name!r} are not in the schema; {hint} {shown}"
+            f"{_which(wrong)} given for column {name!r} are not in the schema: they are empty, and the column is not "
+            "declared 'missing: true'; supply a value"
         )
-    return codes
+    if isinstance(column, Integer | Float | Date | Datetime):
+        raise BundleError(
+            f"{_which(wrong)} given for column {name!r} are not in the schema; allowed: {column.type}, {_range(column)}"
+        )
+    labels = encoder.decode_labels(name)[:-1]
+    shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+    near = get_close_matches(text, labels, n=1)  # names a value of the schema, not the one that was given
+    hint = f"did you mean {near[0]!r}? allowed are" if near else "allowed are"
+    raise BundleError(f"{_which(wrong)} given for column {name!r} are not in the schema; {hint} {shown}")
 
 
-def _which(wrong: int, of: int) -> str:
-    return "the values" if wrong == of else f"{wrong} of {of} values"
+def _range(column: Integer | Float | Date | Datetime) -> str:
+    return f"{column.min} to {column.max}"
+
+
+def _which(wrong: NDArray[np.bool_]) -> str:
+    """How many of the supplied cells, and where the first is: what is given is public, and still not quoted."""
+    if wrong.all():
+        return "the values"
+    return f"{int(wrong.sum())} of {len(wrong)} values (the first in row {int(np.flatnonzero(wrong)[0]) + 1})"
 
 
 def _scalar(cells: Any) -> bool:

@@ -34,7 +34,11 @@ def test_opened_shown_amended(say):
     assert "lifetime epsilon 2 at delta 1e-8, policy replaced" in say(
         "ledger amend hie --epsilon 2 --policy policy.yaml"
     )
-    assert "lifetime epsilon 2 at delta 1.1e-8" in say("ledger amend hie --delta0 2e-9")
+    told = say("ledger amend hie --delta0 2e-9", code=2)
+    assert "from 1e-8 to 1.1e-8" in told
+    assert "--delta0 2e-9 --delta 1.1e-8" in told
+    amended = say("ledger amend hie --delta0 2e-9 --delta 1.1e-8")
+    assert "lifetime epsilon 2 at delta 1.1e-8, delta0 2e-9" in amended
     shown = say("ledger show hie")
     assert "amended 2 times since it was opened" in shown
     assert "policy of its own" in shown

@@ -20,6 +20,7 @@ from dpsynth.kernel.noise import Noise
 from dpsynth.measurement import NoisyCounts
 from dpsynth.planned import plan
 from dpsynth.release import FittedModel, ModelStore, SealedTable, admit
+from dpsynth.release.given import read_given
 from dpsynth.release.sealed import Contents, seal, unseal
 from dpsynth.release.sealed import SealedTable as Sealed
 from dpsynth.release.store import digest_of
@@ -262,7 +263,11 @@ def test_given_columns_are_named_as_public(place):
         ({"smokes": None}, 2, "not in the schema"),
         ({"age": [1, 2], "ward": ["north"]}, None, "equally many"),
         ({"age": [1, 2]}, 3, "2 rows and 3 were asked for"),
-        ({"age": []}, None, "at least one"),
+        ({"age": []}, None, "'given' has no rows; supply one value for each row to be drawn, at least one"),
+        ({"age": [1, 2]}, 3, "supply one value for each row, or ask for no number"),
+        ({"age": [1, 741, 742]}, None, "2 of 3 values (the first in row 2) given for column 'age' are out of bounds"),
+        ({"age": "old"}, 3, "column 'age' are not in the schema; allowed: integer, 0 to 99"),
+        ({"smokes": ""}, 2, "they are empty, and the column is not declared 'missing: true'"),
     ],
 )
 def test_bad_given_is_refused_without_quoting_a_value(place, given, rows, says):
@@ -273,3 +278,23 @@ def test_bad_given_is_refused_without_quoting_a_value(place, given, rows, says):
     assert "atlantis-7" not in str(error.value)
     assert "741" not in str(error.value)
     assert place.account.ledger.head == head
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [
+        ("nothing.csv", None, "No such file"),
+        ("empty.csv", b"", "it is empty; its first line must name the columns"),
+        ("twice.csv", b"age,age\n1,2\n", "column 'age' is there twice"),
+        ("bytes.csv", b"\xff\xfe\x00", "not UTF-8"),
+        ("text.parquet", b"age\n1\n", "not a readable Parquet file"),
+        ("table.txt", b"age\n1\n", "must end in .csv or .parquet"),
+    ],
+)
+def test_a_file_of_given_columns_that_cannot_be_read_says_why(tmp_path, name, body, says):
+    if body is not None:
+        (tmp_path / name).write_bytes(body)
+    with pytest.raises(BundleError) as error:
+        read_given(tmp_path / name)
+    assert says in str(error.value)
+    assert name in str(error.value)
