@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.domain import Domain
-from dpsynth.encoding import Encoder, unit_tokens
+from dpsynth.encoding import Encoder, code_dtype, unit_tokens
 from dpsynth.errors import SourceError
 from dpsynth.kernel.sources import check_structure, open_source
 from dpsynth.progress import report
@@ -33,8 +33,9 @@ class Rows:
         check_structure(opened, schema)
         encoder = Encoder(schema)
         names = [*schema.domain.attributes, *([schema.unit] if schema.unit is not None else [])]
-        parts: dict[str, list[NDArray[Any]]] = {a: [np.empty(0, np.uint8)] for a in schema.domain.attributes}
-        units: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        # Bytes that grow in place: joining arrays of all batches at the end would take every code twice.
+        grown = {a: bytearray() for a in schema.domain.attributes}
+        units = bytearray()
         labels: dict[bytes, int] = {}
         broken = False
         report("reading")
@@ -42,11 +43,12 @@ class Rows:
             for batch in opened.batches(names):
                 codes = encoder.encode(batch)
                 for attribute, column in codes.items():
-                    parts[attribute].append(column)
+                    grown[attribute] += column.tobytes()
                 if schema.unit is not None:
-                    units.append(_label(unit_tokens(batch.column(schema.unit)), labels))
-            self.__codes = {a: np.concatenate(parts.pop(a)) for a in schema.domain.attributes}  # one column twice
-            self.__units = np.concatenate(units) if schema.unit is not None else None
+                    units += _label(unit_tokens(batch.column(schema.unit)), labels).tobytes()
+            sizes = schema.domain.sizes
+            self.__codes = {a: np.frombuffer(grown[a], code_dtype(sizes[a])) for a in schema.domain.attributes}
+            self.__units = np.frombuffer(units, np.int64) if schema.unit is not None else None
         except Exception:  # whatever a reader may raise: dropped here, since it may quote a cell or a size
             broken = True
         if broken:  # raised out here, so that the dropped error is not attached as its context
