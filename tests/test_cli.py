@@ -71,6 +71,22 @@ def test_the_generators_offered_are_those_there_are(desk):
     assert "has no setting nonsense; it has" in say("plan --schema s.yaml --epsilon 1 --set nonsense=1", 1).stderr
     near = say("plan --schema s.yaml --epsilon 1 --set max_cell=1000", 1).stderr
     assert "has no setting max_cell; did you mean max_cells? It has" in near
+    assert (
+        "'stagee' is not a column; did you mean 'stage'?"
+        in say("plan --schema s.yaml --epsilon 1 --set target=stagee", 1).stderr
+    )
+
+
+@pytest.mark.parametrize(
+    "option", ["--schema s.yaml", "--epsilon 1", "--delta 1e-9", "--generator aim", "--set max_cells=9", "--purpose x"]
+)
+def test_what_a_plan_says_cannot_be_said_again(desk, option):
+    """Least of all without a word: a plan's generator once won over the one that was typed."""
+    Path("plan.json").write_text(say("plan --schema s.yaml --epsilon 1 --generator independent").stdout)
+    say("ledger open visits --epsilon 3")
+    told = say(f"release t.parquet --plan plan.json {option} --dataset visits --out release", 2).stderr
+    assert f"--plan already holds what {option.split()[0]} would say" in told
+    assert not Path("release").exists()
 
 
 def test_a_policy_for_a_generator_that_does_not_exist_is_noted(desk):

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dpsynth.cli.options import GENERATOR_NAMES, figure, read_ledger_of, settings_in
 
@@ -49,8 +50,12 @@ def planned_in(plan_file: str | None, options: dict[str, Any]) -> ReleasePlan:
 
     if plan_file is None:
         return plan_of(**options)
-    given = [f"--{name}" for name in ("schema", "epsilon", "purpose", "recipient") if options[name] is not None]
-    given += ["--set"] if options["settings"] else []
+    source = click.get_current_context().get_parameter_source
+    given = [
+        "--set" if name == "settings" else f"--{name}"
+        for name in options
+        if source(name) is ParameterSource.COMMANDLINE
+    ]
     if given:
         raise click.UsageError(f"--plan already holds what {' and '.join(given)} would say; leave out one or the other")
     return ReleasePlan.load(plan_file)

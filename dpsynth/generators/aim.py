@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,9 @@ class AIM:
         """
         room_for(domain, self.max_cells)
         if self.target is not None and self.target not in domain:
-            raise PlanError(f"the target {self.target!r} is not a column; the columns are {list(domain.attributes)}")
+            near = get_close_matches(self.target, domain.attributes, n=1)
+            hint = f"did you mean {near[0]!r}? The" if near else "the"
+            raise PlanError(f"the target {self.target!r} is not a column; {hint} columns are {list(domain.attributes)}")
         kinds = {Gaussian.kind, ExponentialMechanism.kind}
         return allowance.calibrate(lambda scale: AdaptivePlan(mu=1 / scale, kinds=kinds))
 
