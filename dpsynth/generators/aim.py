@@ -13,12 +13,14 @@ import numpy as np
 from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian, Plan, PlanError
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
+from dpsynth.generators.coarsening import coarsened
 from dpsynth.generators.expected import Expected
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays
+from dpsynth.generators.raked_rounds import RakedRounds, Rounds, particles_for
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
-from dpsynth.graphical import GraphicalModel, ModelTooLarge, estimate, measured
+from dpsynth.graphical import GraphicalModel, ModelTooLarge, RakedModel, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
@@ -27,6 +29,9 @@ _HALF_NORMAL = math.sqrt(2 / math.pi)
 
 _WORTH_A_LOOK = 0.05
 """Share of mu squared below which the one-ways are not measured again."""
+
+_COARSE_LOOKS, _BEYOND_LOOKS, _BATCH = 3, 1.5, 4
+"""Looks for each ordered column, and for each column; looks between two fits."""
 
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
@@ -42,7 +47,9 @@ class AIM:
     rows are measured once more; candidates are scored on one low-variance sample of the current model, not by
     inference for each (the model is public, so this costs nothing); estimation smooths (see `estimate`); the one-ways
     get a larger share of the budget, and rounds are fewer and larger; a candidate that takes much of the model's room
-    must mend more than one that takes little. `AIM.paper` has the settings of the paper.
+    must mend more than one that takes little. The last rounds go beyond the junction tree: particles drawn from the
+    model are weighted (`dpsynth.graphical.raking`) to fit pairs that it has no room for, and pairs of ordered columns
+    over a few groups each. `AIM.paper` has the settings of the paper.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
@@ -64,6 +71,8 @@ class AIM:
         cell_price: a candidate pays for the cells by which the model grows: `max_cells` of them cost this share
             of the rows, in the currency of the error that it would mend.
         tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
+        beyond_share: share, of the mu squared that the one-ways leave, for pairs beyond the junction tree.
+        coarse_share: share, of the same, for pairs of ordered columns over groups of their codes.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -85,6 +94,8 @@ class AIM:
     cells_per_signal: float = 570.0
     cell_price: float = 0.1
     tolerance: float = 0.1
+    beyond_share: float = 0.15
+    coarse_share: float = 0.2
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)
@@ -104,6 +115,9 @@ class AIM:
         positive("cells_per_signal", self.cells_per_signal)
         positive("cell_price", self.cell_price, zero=True)
         positive("tolerance", self.tolerance)
+        positive("beyond_share", self.beyond_share, zero=True, below=1)
+        positive("coarse_share", self.coarse_share, zero=True, below=1)
+        positive("1 - beyond_share - coarse_share", 1 - self.beyond_share - self.coarse_share)
 
     @classmethod
     def paper(cls, **settings: Any) -> AIM:
@@ -129,6 +143,8 @@ class AIM:
             "max_cells": 10_000_000,
             "cells_per_signal": 1e12,
             "cell_price": 0.0,
+            "beyond_share": 0.0,
+            "coarse_share": 0.0,
         }
         return cls(**(published | settings))
 
@@ -181,6 +197,14 @@ class _Run:
             Gaussian.from_mu_squared(self.round_mu_squared).noise_multiplier * hints.at_most
         )
         self.most_cells = min(recipe.max_cells, sum(self.domain.shape) + round(recipe.cells_per_signal * signal))
+        self.pairs = {c: w for c, w in self.weights.items() if len(c) == 2 and self.cells[c] <= recipe.max_cells}
+        self.particles = particles_for(self.graphical.total, len(self.pairs))
+        self.ordered = [a for a in self.domain.attributes if a in hints.fine or a in hints.ordered]
+        beyond = recipe.beyond_share if self.particles else 0.0
+        coarse = recipe.coarse_share if self.particles and len(self.ordered) > 1 else 0.0
+        self.beyond, self.coarse = (share * self.view.remaining for share in (beyond, coarse))
+        self.kept = self.beyond + self.coarse
+        """mu squared that is not the tree's."""
 
     def _one_ways(self, private: PrivateTable) -> OneWays:
         """All one-ways over base cells, looked at once more if they are too noisy or on a fine grid."""
@@ -212,7 +236,7 @@ class _Run:
     def model(self) -> MarginalModel:
         """Rounds until nothing is left, then the last and closest fit."""
         round_mu_squared = self.round_mu_squared
-        while (left := self.view.remaining) > _NEGLIGIBLE * self.budget:
+        while (left := self.view.remaining - self.kept) > _NEGLIGIBLE * self.budget:
             if left < 2 * round_mu_squared:
                 round_mu_squared = left
             prices = self._affordable(round_mu_squared)
@@ -222,8 +246,37 @@ class _Run:
             if not self._round(prices, round_mu_squared):
                 round_mu_squared *= self.recipe.anneal
         self.graphical = self._estimated(self.graphical, self.recipe.tolerance / 2)
-        self._report(f"done, {self.graphical.tree.cells} cells")
-        return MarginalModel(self.recoding, self.graphical)
+        self._report(f"a tree of {self.graphical.tree.cells} cells")
+        return MarginalModel(self.recoding, self._raked() if self.kept else self.graphical)
+
+    def _raked(self) -> RakedModel:
+        """The rounds beyond the tree, and the weights that fit all that was measured."""
+        recipe, one_ways = self.recipe, {a: self.graphical.project((a,)) for a in self.domain.attributes}
+        coarser = coarsened(self.recoding, self.hints, one_ways) if self.coarse else {}
+        rounds = RakedRounds(
+            self.graphical,
+            self.measurements,
+            coarser,
+            self.particles,
+            self.rng,
+            at_most=self.hints.at_most,
+            select_share=recipe.select_share,
+            anneal=recipe.anneal,
+            smoothing=recipe.smoothing,
+            tolerance=recipe.tolerance,
+        )
+        if self.coarse:
+            names = {view.attribute: name for name, view in coarser.items()}
+            groups = self.view.recoded({view.attribute: view.map for view in coarser.values()})
+            pairs = {c: w for c, w in self.pairs.items() if c[0] in names and c[1] in names}
+            looks = min(len(pairs), _COARSE_LOOKS * len(names))
+            rounds.spend(Rounds(groups, names, pairs, self.coarse, looks, _BATCH))
+            self._report(f"{len(names)} ordered columns in groups")
+        if left := max(self.view.remaining, 0.0) * (1 - _HAIR):
+            looks = round(_BEYOND_LOOKS * len(self.domain))
+            rounds.spend(Rounds(self.view, {}, self.pairs, left, looks, _BATCH))
+        self._report(f"done, {self.particles} particles")
+        return rounds.last()
 
     def _affordable(self, round_mu_squared: float) -> dict[Clique, float]:
         """What fits into a model whose size grows with the budget spent, this round included, and its price in rows.
@@ -231,7 +284,8 @@ class _Run:
         The price is for the cells by which the model grows: public, since the model follows from noisy answers.
         """
         tree = self.graphical.tree
-        limit = int(self.most_cells * min(1.0, self.spent + round_mu_squared / self.budget))
+        share = (self.spent + round_mu_squared / self.budget) / (1.0 - self.kept / self.budget)
+        limit = int(self.most_cells * min(1.0, share))
         bounds = dict(zip(self.weights, tree.bounds(tuple(self.weights)).tolist(), strict=True))
         of_a_cell = self.recipe.cell_price * self.graphical.total / self.recipe.max_cells
         now, most = tree.cells, self.most_cells
