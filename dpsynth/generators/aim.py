@@ -248,7 +248,7 @@ class _Run:
         penalties = [
             round(w * (noise_of_a_cell * self.cells[c] + prices[c])) for c, w in zip(candidates, weights, strict=True)
         ]
-        expected = Expected(self.graphical, self.rng, len(candidates))
+        expected = Expected(self.graphical, self.rng, sum(len(c) == 2 for c in candidates))
         chosen = self.view.select(candidates, expected, choice, weights=weights, penalties=penalties)
         answer = self.view.count(chosen, noise)
         self.measurements += measured([answer])
