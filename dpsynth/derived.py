@@ -1,0 +1,174 @@
+"""Columns encoded relative to others of their row: what an `order` of dates or a `total` makes of one of its columns.
+
+Two dates of one row lie a few days apart, and years away from those of other rows: no bins of the dates show the days.
+And a total says nothing that its parts do not. So one date is encoded as it is and the other by its distance from it,
+and a total as "the sum of its parts": such a constraint then holds by construction, and what is counted is the
+distance.
+Which columns, and on what grid, follows from the schema alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import InstanceOf
+
+from dpsynth import grids
+from dpsynth.bins import Bins
+from dpsynth.columns import BinnedBase, ColumnBase, Date, Datetime, Float, Integer
+from dpsynth.constraints.declared import Constraint, Order, Total
+
+_HOUR = 3600
+
+Integers = NDArray[np.int64]
+
+
+class Derived(ColumnBase):
+    """A column as it is encoded: cells of a step beyond its base, then its own where a base cell may be empty.
+
+    Where no base cell is empty, the column's value is the sum of theirs plus (`sign` 1) or minus (-1) a step; a total's
+    step is zero. Where one is empty, the row has the column's own cell instead.
+
+    Attributes:
+        own: the column as declared.
+        base: columns its value is computed from.
+        sign: of the step.
+        steps: cells of the step, in grid units.
+        alone: whether the column's own cells follow those of the step.
+        source: place of the constraint.
+    """
+
+    own: InstanceOf[BinnedBase]
+    base: tuple[str, ...]
+    sign: int
+    steps: InstanceOf[Bins]
+    alone: bool
+    source: int
+
+    @property
+    def cells(self) -> int:
+        """Of the step, and its own."""
+        return len(self.steps) + (self.own.cells if self.alone else 0)
+
+    @property
+    def ordered(self) -> bool:
+        """If it has steps to be ordered."""
+        return self.cells > 1
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Least and greatest value of the column, in grid units."""
+        edges = self.own.partition.edges
+        return edges[0], edges[-1] - 1
+
+    @property
+    def fine(self) -> bool:
+        """Whether its cells are to be merged by their noisy counts."""
+        return len(self.steps) > 1 or (self.alone and self.own.fine)
+
+    @cached_property
+    def positions(self) -> NDArray[np.float64]:
+        """Where its cells start and end, the steps before its own, in widths of a mean cell; shape (cells + 1,)."""
+        parts = [self.steps.positions, *([self.own.partition.positions] if self.alone else [])]
+        widths = np.concatenate([np.diff(at) / np.diff(at).mean() for at in parts])
+        return np.concatenate([[0.0], np.cumsum(widths)])
+
+    def encode(self, own: NDArray[Any], base_empty: NDArray[np.bool_], steps: Integers) -> Integers:
+        """Codes, shape (rows,); each depends on its row alone.
+
+        Args:
+            own: codes of the column as declared.
+            base_empty: whether a base cell is empty.
+            steps: the step in grid units, anything where a cell is empty; the nearest cell counts.
+        """
+        own = np.asarray(own, dtype=np.int64)
+        code = np.searchsorted(np.asarray(self.steps.edges[1:-1], dtype=np.int64), steps, side="right")
+        elsewhere = own + len(self.steps) if self.alone else np.full(len(own), self.outside_code)
+        code = np.where(base_empty, elsewhere, code)
+        code = np.where(own == self.own.outside_code, self.outside_code, code)
+        return np.where(own == self.own.missing_code, self.cells, code) if self.own.missing else code
+
+    def agreeing(self, own: int) -> NDArray[np.bool_]:
+        """Which codes a cell of the column may have in some row, given its code as declared; shape (size,)."""
+        codes = np.zeros(self.size, dtype=bool)
+        if own < self.own.cells:
+            codes[: len(self.steps)] = True
+            if self.alone:
+                codes[len(self.steps) + own] = True
+        else:
+            codes[own - self.own.cells + self.cells] = True
+        return codes
+
+
+def derive(columns: Sequence[ColumnBase], constraints: Sequence[Constraint]) -> tuple[Derived, ...]:
+    """The columns that constraints let derive from others, in no order.
+
+    A column is derived where no other constraint speaks of it. Of dates in an `order`, the one of the narrowest bounds
+    is the base of all others (of equal ones one that is never missing, then the first); numbers in an order often say
+    more by themselves than their distance does, and stay as they are.
+    """
+    known = {column.name: column for column in columns}
+    mentions = Counter(name for constraint in constraints for name in constraint.columns)
+    found: dict[str, Derived] = {}
+    based: set[str] = set()
+    for source, constraint in enumerate(constraints):
+        for made in _candidates(constraint, known, source):
+            names, base = {d.name for d in made}, {b for d in made for b in d.base}
+            if all(mentions[name] == 1 for name in names) and not names & based and not base & found.keys():
+                found |= {d.name: d for d in made}
+                based |= base
+                break
+    return tuple(found.values())
+
+
+def _candidates(constraint: Constraint, known: Mapping[str, ColumnBase], source: int) -> Iterator[list[Derived]]:
+    """Ways to derive columns by one constraint, the best first."""
+    columns = [known[name] for name in constraint.columns]
+    if isinstance(constraint, Total) and all(isinstance(c, Integer | Float) for c in columns):
+        alone = any(known[name].missing for name in constraint.parts)
+        total = known[constraint.total]
+        if isinstance(total, BinnedBase):
+            yield [_derived(total, constraint.parts, 1, Bins((0, 1)), alone, source)]
+    if isinstance(constraint, Order):
+        dates = [c for c in columns if isinstance(c, Date | Datetime) and type(c) is type(columns[0])]
+        if len(dates) < len(columns):
+            return
+        for base in sorted(dates, key=lambda c: (c.max - c.min, c.missing)):
+            if base.missing and len(dates) > 2:
+                continue  # without the base the others would have to be compared with each other
+            place = dates.index(base)
+            yield [
+                _derived(c, (base.name,), sign, _steps(base, c, sign, constraint.strict), base.missing, source)
+                for at, c in enumerate(dates)
+                if (sign := (at > place) - (at < place))
+            ]
+
+
+def _derived(own: BinnedBase, base: tuple[str, ...], sign: int, steps: Bins, alone: bool, source: int) -> Derived:
+    return Derived(
+        name=own.name,
+        label=own.label,
+        description=own.description,
+        missing=own.missing,
+        own=own,
+        base=base,
+        sign=sign,
+        steps=steps,
+        alone=alone,
+        source=source,
+    )
+
+
+def _steps(base: BinnedBase, other: BinnedBase, sign: int, strict: bool) -> Bins:
+    """The grid of the distance between two dates: short ones one by one, long ones in cells that widen."""
+    first, last = (base, other) if sign > 0 else (other, base)
+    most = last.partition.edges[-1] - 1 - first.partition.edges[0]
+    return grids.numbers(int(strict), max(most, int(strict)), 1 if isinstance(base, Date) else _HOUR, ())
+
+
+__all__ = ["Derived", "derive"]
