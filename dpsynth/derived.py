@@ -21,7 +21,10 @@ from pydantic import InstanceOf
 from dpsynth import grids
 from dpsynth.bins import Bins
 from dpsynth.columns import BinnedBase, ColumnBase, Date, Datetime, Float, Integer
-from dpsynth.constraints.declared import Constraint, Order, Total
+from dpsynth.constraints.declared import Conditions, Constraint, Forbid, Implies, Order, Total
+
+MOST_ALONE = 16
+"""Most cells of its own: few rows use them, and noise would drown finer ones."""
 
 _HOUR = 3600
 
@@ -29,7 +32,7 @@ Integers = NDArray[np.int64]
 
 
 class Derived(ColumnBase):
-    """A column as it is encoded: cells of a step beyond its base, then its own where a base cell may be empty.
+    """A column as it is encoded: cells of a step beyond its base, then cells of its own where a base cell may be empty.
 
     Where no base cell is empty, the column's value is the sum of theirs plus (`sign` 1) or minus (-1) a step; a total's
     step is zero. Where one is empty, the row has the column's own cell instead.
@@ -39,7 +42,7 @@ class Derived(ColumnBase):
         base: columns its value is computed from.
         sign: of the step.
         steps: cells of the step, in grid units.
-        alone: whether the column's own cells follow those of the step.
+        alone: whether cells of its own follow those of the step, for rows with an empty base cell.
         source: place of the constraint.
     """
 
@@ -53,7 +56,7 @@ class Derived(ColumnBase):
     @property
     def cells(self) -> int:
         """Of the step, and its own."""
-        return len(self.steps) + (self.own.cells if self.alone else 0)
+        return len(self.steps) + (len(self.rest) if self.alone else 0)
 
     @property
     def ordered(self) -> bool:
@@ -66,15 +69,29 @@ class Derived(ColumnBase):
         edges = self.own.partition.edges
         return edges[0], edges[-1] - 1
 
+    @cached_property
+    def runs(self) -> Integers:
+        """Which of the cells of its own each code of the column as declared falls into, shape (own.cells,)."""
+        cells = self.own.cells
+        starts = {0, 1, cells - 1, *np.linspace(1, cells - 1, MOST_ALONE - 1).round().astype(int).tolist()}
+        first = np.isin(np.arange(cells), list(starts)) if cells > MOST_ALONE else np.ones(cells, dtype=bool)
+        return np.cumsum(first) - 1
+
+    @cached_property
+    def rest(self) -> Bins:
+        """The cells of its own: those declared, or neighbours together; the first and the last are never merged."""
+        edges, firsts = self.own.partition.edges, np.flatnonzero(np.diff(self.runs, prepend=-1))
+        return Bins((*(edges[first] for first in firsts), edges[-1]), self.own.partition.log)
+
     @property
     def fine(self) -> bool:
         """Whether its cells are to be merged by their noisy counts."""
-        return len(self.steps) > 1 or (self.alone and self.own.fine)
+        return self.cells > 1
 
     @cached_property
     def positions(self) -> NDArray[np.float64]:
         """Where its cells start and end, the steps before its own, in widths of a mean cell; shape (cells + 1,)."""
-        parts = [self.steps.positions, *([self.own.partition.positions] if self.alone else [])]
+        parts = [self.steps.positions, *([self.rest.positions] if self.alone else [])]
         widths = np.concatenate([np.diff(at) / np.diff(at).mean() for at in parts])
         return np.concatenate([[0.0], np.cumsum(widths)])
 
@@ -88,7 +105,8 @@ class Derived(ColumnBase):
         """
         own = np.asarray(own, dtype=np.int64)
         code = np.searchsorted(np.asarray(self.steps.edges[1:-1], dtype=np.int64), steps, side="right")
-        elsewhere = own + len(self.steps) if self.alone else np.full(len(own), self.outside_code)
+        alone = len(self.steps) + self.runs[np.minimum(own, self.own.cells - 1)]
+        elsewhere = alone if self.alone else np.full(len(own), self.outside_code)
         code = np.where(base_empty, elsewhere, code)
         code = np.where(own == self.own.outside_code, self.outside_code, code)
         return np.where(own == self.own.missing_code, self.cells, code) if self.own.missing else code
@@ -99,7 +117,7 @@ class Derived(ColumnBase):
         if own < self.own.cells:
             codes[: len(self.steps)] = True
             if self.alone:
-                codes[len(self.steps) + own] = True
+                codes[len(self.steps) + self.runs[own]] = True
         else:
             codes[own - self.own.cells + self.cells] = True
         return codes
@@ -108,12 +126,12 @@ class Derived(ColumnBase):
 def derive(columns: Sequence[ColumnBase], constraints: Sequence[Constraint]) -> tuple[Derived, ...]:
     """The columns that constraints let derive from others, in no order.
 
-    A column is derived where no other constraint speaks of it. Of dates in an `order`, the one of the narrowest bounds
-    is the base of all others (of equal ones one that is never missing, then the first); numbers in an order often say
-    more by themselves than their distance does, and stay as they are.
+    A column is derived where no other constraint speaks of it, but of its being empty. Of dates in an `order`, the one
+    of the narrowest bounds is the base of all others (of equal ones one that is never missing, then the first); numbers
+    in an order often say more by themselves than their distance does, and stay as they are.
     """
     known = {column.name: column for column in columns}
-    mentions = Counter(name for constraint in constraints for name in constraint.columns)
+    mentions = Counter(name for constraint in constraints for name in _compared(constraint))
     found: dict[str, Derived] = {}
     based: set[str] = set()
     for source, constraint in enumerate(constraints):
@@ -124,6 +142,18 @@ def derive(columns: Sequence[ColumnBase], constraints: Sequence[Constraint]) -> 
                 based |= base
                 break
     return tuple(found.values())
+
+
+def _compared(constraint: Constraint) -> Iterator[str]:
+    """The columns of whose values a constraint speaks, not only of their being empty."""
+    conditions: list[Conditions] = []
+    if isinstance(constraint, Forbid):
+        conditions = [constraint.where]
+    elif isinstance(constraint, Implies):
+        conditions = [constraint.when, constraint.then]
+    empty = {name for where in conditions for name, items in where if set(items) == {None}}
+    full = {name for where in conditions for name, items in where if set(items) != {None}}
+    return (name for name in constraint.columns if name not in empty - full)
 
 
 def _candidates(constraint: Constraint, known: Mapping[str, ColumnBase], source: int) -> Iterator[list[Derived]]:

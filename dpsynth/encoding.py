@@ -176,7 +176,7 @@ class Encoder:
         value = np.add.reduce([points[base] for base in derived.base]) + derived.sign * steps
         value = np.clip(value, *derived.bounds)
         if derived.alone:
-            own = codec_.draw(np.where(code >= len(derived.steps), code - len(derived.steps), -1), rng)
+            own = derived.rest.draw(np.maximum(code - len(derived.steps), 0) * ~far, rng)
             value = np.where(far, value, own)
         empty = np.logical_or.reduce([inside[base] < 0 for base in derived.base])
         return codec_.place(value, (code < 0) | (far & empty))
@@ -186,9 +186,19 @@ class Encoder:
         column = self._columns[attribute]
         labels = self._codecs[attribute].labels()
         if (derived := self._schema.derived.get(attribute)) is not None:
-            labels = [*_steps(derived), *(labels if derived.alone else [])]
+            runs = [np.flatnonzero(derived.runs == run) for run in range(len(derived.rest))]
+            alone = [_joined(labels[run[0]], labels[run[-1]]) for run in runs] if derived.alone else []
+            labels = [*_steps(derived), *alone]
         missing = [MISSING_LABEL] if column.missing else []
         return [*labels, *missing, OUTSIDE_LABEL]
+
+
+def _joined(first: str, last: str) -> str:
+    """Neighbouring intervals or values as one."""
+    if first == last:
+        return first
+    start = first.partition(", ")[0] if first.startswith("[") else f"[{first}"
+    return f"{start}, {last.rpartition(', ')[2]}" if last.startswith("[") else f"{start}, {last}]"
 
 
 def _steps(derived: Derived) -> list[str]:

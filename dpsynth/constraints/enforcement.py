@@ -2,13 +2,14 @@
 
 Component by component, in the rows that break it, in this order:
 
-1. its cells that the model had merged are drawn again inside their merged cells, as long as that can mend the row;
-2. its columns are drawn again from the model, given every other column of the row: the model's own conditional
+1. a derived column is drawn again where its cell is not of the kind that its base asks for (see `aligning`);
+2. cells that the model had merged are drawn again inside their merged cells, as long as that can mend the row;
+3. its columns are drawn again from the model, given every other column of the row: the model's own conditional
    distribution given the constraints, which leaves the margins of all other columns as they were;
-3. where a total still does not fit, it is moved to the sum of its parts as they are drawn again;
-4. what these draws did not mend (see `DRAWS`) gets the nearest combination of codes that satisfies it (see `search`),
+4. where a total still does not fit, it is moved to the sum of its parts as they are drawn again;
+5. what these draws did not mend (see `DRAWS`) gets the nearest combination of codes that satisfies it (see `search`),
    which is deterministic and always ends;
-5. numbers and dates that are compared or added are drawn inside their bins together (see `boxes`).
+6. numbers and dates that are compared or added are drawn inside their bins together (see `boxes`).
 
 Where values are given of a derived column, rows that have nearly those come first (see `values`).
 """
@@ -17,9 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dpsynth.constraints.aligning import align
 from dpsynth.constraints.boxes import place, possible, with_totals
 from dpsynth.constraints.literals import Mask
 from dpsynth.constraints.rules import Component, Integers, Rules
@@ -142,6 +147,9 @@ class _Work:
 
     def redraw(self, resample: Resample, spread: Spread | None) -> None:
         """Draw the component's columns again where they break it, first inside merged cells; then repair."""
+        for name, derived in self.component.derived.items():
+            if name not in self.keep:
+                align(self.component, derived, self.codes, partial(self._one, resample, name), self.rng)
         bad = self._broken()
         self.tally.broken += len(bad)
         free = [name for name in self.component.columns if name not in self.keep]
@@ -155,6 +163,10 @@ class _Work:
             bad = self._draw(bad, free, lambda rows: self._with_totals(resample, rest, rows))
         self.tally.redrawn += before - len(bad)
         self._repair(bad)
+
+    def _one(self, resample: Resample, name: str, rows: Integers) -> NDArray[Any]:
+        """A column drawn again in some rows, given all others."""
+        return resample(len(rows), self.rng, {n: at[rows] for n, at in self.codes.items() if n != name})[name]
 
     def _with_totals(self, resample: Resample, rest: list[str], rows: Integers) -> Codes:
         drawn = resample(len(rows), self.rng, {n: self.codes[n][rows] for n in rest})

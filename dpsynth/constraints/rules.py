@@ -38,11 +38,13 @@ class Clause:
         columns: the columns, each once.
         allowed: for each column whether a code is in the set, shape (size,).
         source: place of the constraint it comes from.
+        derives: whether it only says which cells of a derived column go with an empty base.
     """
 
     columns: tuple[str, ...]
     allowed: tuple[Mask, ...]
     source: int
+    derives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +230,8 @@ class Rules:
             own = ~step & ~null_codes(each)
             empty = [(name, null_codes(self._columns[name])) for name in each.base]
             for name, null in empty:
-                self._add(each.source, [(name, ~null), (each.name, ~step)])
-            self._add(each.source, [*empty, (each.name, ~own)])
+                self._add(each.source, [(name, ~null), (each.name, ~step)], derives=True)
+            self._add(each.source, [*empty, (each.name, ~own)], derives=True)
             low, high = each.bounds
             signs = (*(1 for _ in each.base), each.sign)
             self.bounded.append(Bounded(each.name, (*each.base, each.name), signs, low, high, each.source))
@@ -246,12 +248,12 @@ class Rules:
         read = [(name, *literal(self._columns[name], items)) for name, items in ordered]
         return [(name, mask) for name, mask, _ in read], tuple((name, items) for name, _, items in read)
 
-    def _add(self, source: int, literals: Iterable[tuple[str, Mask]]) -> None:
+    def _add(self, source: int, literals: Iterable[tuple[str, Mask]], *, derives: bool = False) -> None:
         allowed: dict[str, Mask] = {}
         for name, mask in literals:
             allowed[name] = allowed[name] | mask if name in allowed else mask
         if not any(mask.all() for mask in allowed.values()):
-            self.clauses.append(Clause(tuple(allowed), tuple(allowed.values()), source))
+            self.clauses.append(Clause(tuple(allowed), tuple(allowed.values()), source, derives))
 
     def _comparable(self, names: Iterable[str]) -> None:
         columns = [self._columns[name] for name in names]

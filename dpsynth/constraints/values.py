@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsynth.constraints.rules import Component, Grid, Integers, Rules
+from dpsynth.constraints.aligning import base_empty, grid_points
+from dpsynth.constraints.rules import Component, Integers, Rules
 from dpsynth.derived import Derived
 from dpsynth.domain import Codes
 
@@ -101,13 +102,14 @@ class _Near:
         """Rows drawn against what they must have, one value for each."""
         derived, unit = component.derived[name], component.grids[name].step
         code = np.asarray(drawn[name]).astype(np.int64)
-        steps, own = code < len(derived.steps), np.clip(code - len(derived.steps), 0, derived.own.cells - 1)
-        points = {n: _points(component.grids[n], np.asarray(drawn[n]), rng) for n in (*derived.base, name)}
+        steps, own = code < len(derived.steps), np.clip(code - len(derived.steps), 0, len(derived.rest) - 1)
+        points = {n: grid_points(component.grids[n], np.asarray(drawn[n]), rng) for n in (*derived.base, name)}
         total = np.add.reduce([points[base] for base in derived.base]) + derived.sign * points[name]
-        at = np.where(steps, total, derived.own.partition.draw(own, rng) * unit) if derived.alone else total
+        at = np.where(steps, total, derived.rest.draw(own, rng) * unit) if derived.alone else total
         far = np.abs(_scaled(derived, at / unit) - _scaled(derived, value.points))
         full, asked = code < derived.cells, value.codes < derived.own.cells
         far = np.where(full & asked, far, np.where(full == asked, 0.0, 1.0))
+        far += full & (steps == base_empty(component, derived, drawn))  # the code of a row that cannot be
         lacking = np.where(steps & asked, value.points * unit - total, 0)
         return cls(component, derived, points, value.codes, far, lacking)
 
@@ -116,7 +118,8 @@ class _Near:
         name, steps = self.derived.name, len(self.derived.steps)
         code, lacking = codes[name][rows], self.lacking[chosen]
         alone = (code >= steps) & (code < self.derived.cells)
-        codes[name][rows[alone]] = steps + np.minimum(self.own[chosen[alone]], self.derived.own.cells - 1)
+        own = np.minimum(self.own[chosen[alone]], self.derived.own.cells - 1)
+        codes[name][rows[alone]] = steps + self.derived.runs[own]
         free = [base for base in self.derived.base if base not in kept]
         sizes = np.stack([np.abs(self.points[base][chosen]) for base in free])
         for place, base in enumerate(free):
@@ -124,15 +127,6 @@ class _Near:
             grid = self.component.grids[base]
             at = self.points[base][chosen[moved]] + lacking[moved]
             codes[base][rows[moved]] = np.maximum(np.searchsorted(grid.low[~grid.null], at, side="right") - 1, 0)
-
-
-def _points(grid: Grid, codes: NDArray[Any], rng: np.random.Generator) -> Integers:
-    """A grid point inside each code's bin, 0 for empty cells."""
-    null = grid.null[codes]
-    if grid.bins is None:
-        return grid.low[codes]
-    drawn = grid.bins.draw(np.where(null, 0, codes).astype(np.int64), rng) * grid.step
-    return np.asarray(np.where(null, 0, drawn))
 
 
 def _scaled(derived: Derived, points: NDArray[Any]) -> NDArray[np.float64]:
