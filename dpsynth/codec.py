@@ -111,6 +111,14 @@ class Numeric:
             return pd.arrays.IntegerArray(points, null)
         return pd.arrays.FloatingArray(points / self._unit, null)
 
+    def points(self, cells: pa.Array) -> NDArray[np.int64]:
+        """Each number in grid units, brought inside the bounds; any of them where none reads."""
+        values, state = numbers(cells)
+        low, high = self._bins.edges[0], self._bins.edges[-1] - 1
+        inside = np.clip(np.where(state == READ, values, 0.0), low / self._unit, high / self._unit)
+        scaled = np.floor(inside) if self._decimals is None else np.rint(inside * self._unit)
+        return np.asarray(np.clip(scaled.astype(np.int64), low, high))
+
     def labels(self) -> list[str]:
         """Half-open intervals, the last one closed; the number itself where a bin holds only one."""
         return _intervals(self._bins.edges, self._text, whole=self._decimals is None)

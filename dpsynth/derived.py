@@ -127,8 +127,8 @@ def derive(columns: Sequence[ColumnBase], constraints: Sequence[Constraint]) -> 
     """The columns that constraints let derive from others, in no order.
 
     A column is derived where no other constraint speaks of it, but of its being empty. Of dates in an `order`, the one
-    of the narrowest bounds is the base of all others (of equal ones one that is never missing, then the first); numbers
-    in an order often say more by themselves than their distance does, and stay as they are.
+    of the narrowest bounds is the base of all others (of equal ones one that is never missing, then the first). Numbers
+    in an order often say more by themselves than their distance does, and stay as they are unless it says ``derive``.
     """
     known = {column.name: column for column in columns}
     mentions = Counter(name for constraint in constraints for name in _compared(constraint))
@@ -159,24 +159,31 @@ def _compared(constraint: Constraint) -> Iterator[str]:
 def _candidates(constraint: Constraint, known: Mapping[str, ColumnBase], source: int) -> Iterator[list[Derived]]:
     """Ways to derive columns by one constraint, the best first."""
     columns = [known[name] for name in constraint.columns]
-    if isinstance(constraint, Total) and all(isinstance(c, Integer | Float) for c in columns):
-        alone = any(known[name].missing for name in constraint.parts)
+    if isinstance(constraint, Total) and constraint.derive is not False:
         total = known[constraint.total]
-        if isinstance(total, BinnedBase):
+        if isinstance(total, BinnedBase) and all(isinstance(c, Integer | Float) for c in columns):
+            alone = any(known[name].missing for name in constraint.parts)
             yield [_derived(total, constraint.parts, 1, Bins((0, 1)), alone, source)]
-    if isinstance(constraint, Order):
-        dates = [c for c in columns if isinstance(c, Date | Datetime) and type(c) is type(columns[0])]
-        if len(dates) < len(columns):
+    if isinstance(constraint, Order) and constraint.derive is not False:
+        kinds = Date | Datetime | Integer | Float if constraint.derive else Date | Datetime
+        binned = [c for c in columns if isinstance(c, kinds) and _grid(c) == _grid(columns[0])]
+        if len(binned) < len(columns):
             return
-        for base in sorted(dates, key=lambda c: (c.max - c.min, c.missing)):
-            if base.missing and len(dates) > 2:
+        for base in sorted(binned, key=lambda c: (c.partition.edges[-1] - c.partition.edges[0], c.missing)):
+            if base.missing and len(binned) > 2:
                 continue  # without the base the others would have to be compared with each other
-            place = dates.index(base)
+            place = binned.index(base)
             yield [
                 _derived(c, (base.name,), sign, _steps(base, c, sign, constraint.strict), base.missing, source)
-                for at, c in enumerate(dates)
+                for at, c in enumerate(binned)
                 if (sign := (at > place) - (at < place))
             ]
+
+
+def _grid(column: ColumnBase) -> tuple[type, int]:
+    """What columns must share to be measured from each other: their kind, and grid units in 1.0."""
+    kind = type(column) if isinstance(column, Date | Datetime) else Float
+    return kind, column.unit if isinstance(column, Float) else 1
 
 
 def _derived(own: BinnedBase, base: tuple[str, ...], sign: int, steps: Bins, alone: bool, source: int) -> Derived:
@@ -195,10 +202,11 @@ def _derived(own: BinnedBase, base: tuple[str, ...], sign: int, steps: Bins, alo
 
 
 def _steps(base: BinnedBase, other: BinnedBase, sign: int, strict: bool) -> Bins:
-    """The grid of the distance between two dates: short ones one by one, long ones in cells that widen."""
+    """The grid of the distance between two columns: short ones one by one, long ones in cells that widen."""
     first, last = (base, other) if sign > 0 else (other, base)
     most = last.partition.edges[-1] - 1 - first.partition.edges[0]
-    return grids.numbers(int(strict), max(most, int(strict)), 1 if isinstance(base, Date) else _HOUR, ())
+    log = _HOUR if isinstance(base, Datetime) else _grid(base)[1]
+    return grids.numbers(int(strict), max(most, int(strict)), log, ())
 
 
 __all__ = ["Derived", "derive"]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dpsynth.cells import as_arrow, piecewise, texts
 from dpsynth.codec import Numeric, Temporal, codec
-from dpsynth.columns import ColumnBase, Date
+from dpsynth.columns import ColumnBase, Date, Datetime, Float
 from dpsynth.derived import Derived
 from dpsynth.domain import Codes, Domain
 from dpsynth.errors import SourceError
@@ -93,7 +93,7 @@ class Encoder:
 
     def _points(self, name: str, cells: Any) -> NDArray[np.int64]:
         codec_ = self._codecs[name]
-        assert isinstance(codec_, Temporal)
+        assert isinstance(codec_, Numeric | Temporal)
         return piecewise(codec_.points, as_arrow(cells), np.zeros(1, dtype=np.int64))
 
     def encode_column(self, name: str, cells: Any) -> NDArray[np.unsignedinteger[Any]]:
@@ -206,9 +206,10 @@ def _steps(derived: Derived) -> list[str]:
     if len(derived.steps) == 1:
         return [" + ".join(derived.base)]
     apart = f"{derived.base[0]} {'+' if derived.sign > 0 else '-'} "
-    unit = "days" if isinstance(derived.own, Date) else "seconds"
-    ends = pairwise(derived.steps.edges)
-    return [f"{apart}{low} {unit}" if high - low == 1 else f"{apart}{low} to {high - 1} {unit}" for low, high in ends]
+    names = {Date: " days", Datetime: " seconds"}
+    name, unit = names.get(type(derived.own), ""), derived.own.unit if isinstance(derived.own, Float) else 1
+    ends = [(f"{low / unit:.12g}", f"{(high - 1) / unit:.12g}") for low, high in pairwise(derived.steps.edges)]
+    return [apart + (low if low == high else f"{low} to {high}") + name for low, high in ends]
 
 
 def code_dtype(size: int) -> np.dtype[Any]:

@@ -99,6 +99,7 @@ DATES = {
 NUMBERS = {
     name: Float(name=name, min=0.0, max=10.0, decimals=1, missing=name == "c") for name in ("a", "b", "c", "d")
 } | {"n": Integer(name="n", min=0, max=9), "m": Integer(name="m", min=0, max=9)}
+NUMBERS |= {"n2": Integer(name="n2", min=0, max=12)}
 MOMENTS = {name: Datetime(name=name, min="2020-01-01", max="2020-12-31") for name in ("t", "u")}
 
 
@@ -122,6 +123,11 @@ def derived(*constraints):
         ([Order(order=("t", "u"), strict=True)], {"u": ("t", 1)}),
         ([Order(order=("came", "t"))], {}),  # a day and a moment
         ([Order(order=("a", "b"))], {}),  # numbers say more by themselves
+        ([Order(order=("a", "b"), derive=True)], {"b": ("a", 1)}),
+        ([Order(order=("n", "m", "n2"), derive=True)], {"m": ("n", 1), "n2": ("n", 1)}),
+        ([Order(order=("n", "a"), derive=True)], {}),  # in other decimals
+        ([Order(order=("came", "left"), derive=False)], {}),
+        ([Total(total="a", parts=("b", "c"), derive=False)], {}),
         ([Total(total="a", parts=("b", "c"))], {"a": ("b", "c", 1)}),
         ([Total(total="n", parts=("m",))], {"n": ("m", 1)}),
         ([Total(total="a", parts=("b", "c")), Total(total="d", parts=("a",))], {"d": ("a", 1)}),
@@ -199,6 +205,21 @@ def test_a_code_depends_on_its_row_alone(seed, rows):
     for name in schema.names:
         np.testing.assert_array_equal(mixed[name], whole[name][order])
         assert [codes[name][0] for codes in alone] == whole[name].tolist()
+
+
+def test_a_number_reads_as_its_distance_where_the_order_says_so():
+    spec = "{type: float, min: 0, max: 50, decimals: 1, missing: true}"
+    schema = Schema.loads(
+        f"columns: {{a: {spec}, b: {spec}}}\nconstraints: [{{order: [a, b], derive: true, strict: true}}]"
+    )
+    assert Schema.loads(schema.to_yaml()) == schema
+    encoder = Encoder(schema)
+    cells = {"a": [0.1, 1e300, "nan", 49.95, "7", 3], "b": [0.3, float("inf"), 2.0, 1e308, "6", None]}
+    codes = encoder.encode(pd.DataFrame(cells).astype(object))["b"]
+    read = [encoder.decode_labels("b")[code] for code in codes]
+    assert read == ["a + 0.2", OUTSIDE_LABEL, "[0, 3.1)", "a + 0.1", "a + 0.1", "missing"]
+    _, table, _ = draw_rows(ignorant(schema, 5), encoder, 400, np.random.default_rng(0))
+    assert broken(schema, table) == 0
 
 
 def test_codes_cannot_be_read_without_the_base():
