@@ -126,10 +126,10 @@ class Derived(ColumnBase):
 def derive(columns: Sequence[ColumnBase], constraints: Sequence[Constraint]) -> tuple[Derived, ...]:
     """The columns that constraints let derive from others, in no order.
 
-    A column is derived where no other constraint speaks of it, but of its being empty. Of dates in an `order`, one of the
-    narrowest bounds is the base of all others: of those within twice the narrowest one that is never missing, then the
-    last, since many rows may end on the day that a table does. Numbers in an order often have such heaps, which their
-    distance would hide, and stay as they are unless it says ``derive``.
+    A column is derived where no other constraint speaks of it, but of its being empty. Of dates in an `order`, one of
+    the narrowest bounds is the base of all others: of those within twice the narrowest one that is never missing, then
+    the last, since many rows may end on the day that a table does. Numbers in an order often have such heaps, which
+    their distance would hide, and stay as they are unless it says ``derive``.
     """
     known = {column.name: column for column in columns}
     mentions = Counter(name for constraint in constraints for name in _compared(constraint))
@@ -184,9 +184,7 @@ def _candidates(constraint: Constraint, known: Mapping[str, ColumnBase], source:
 def _bases(columns: Sequence[BinnedBase]) -> list[BinnedBase]:
     """Which columns of an order may be the base, the best first."""
     widths = [c.partition.edges[-1] - c.partition.edges[0] for c in columns]
-    rank = [
-        (width > 2 * min(widths), c.missing, -at) for at, (c, width) in enumerate(zip(columns, widths, strict=True))
-    ]
+    rank = [(widths[at] > 2 * min(widths), column.missing, -at) for at, column in enumerate(columns)]
     return [columns[at] for at in sorted(range(len(columns)), key=rank.__getitem__)]
 
 

@@ -2,9 +2,9 @@
 
 The table is made up, and public: stays of a few days over five years, two costs of which one is often zero and the
 other sometimes unknown, and their total. Each generator is fitted with fresh noise to the schema without constraints
-(``none``), with them and all columns encoded as declared (``beside``: ``derive: false``), and as a release does, with one date
-encoded by its distance from the other and the total as the sum of its parts (``derived``). As many rows are drawn as
-the table has. Its own exact figures stand beside (generator ``real``).
+(``none``); with them and all columns encoded as declared (``beside``: ``derive: false``); and as a release does, with
+one date encoded by its distance from the other and the total as the sum of its parts (``derived``). As many rows are
+drawn as the table has. Its own exact figures stand beside (generator ``real``).
 
     python experiments/stays.py --epsilons 1 10 --seeds 5 --out experiments/results/stays.tsv
 """

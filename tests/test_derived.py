@@ -233,7 +233,7 @@ def test_a_number_reads_as_its_distance_where_the_order_says_so():
     cells = {"a": [0.1, 1e300, "nan", 49.95, "7", 3], "b": [0.3, float("inf"), 2.0, 1e308, "6", None]}
     codes = encoder.encode(pd.DataFrame(cells).astype(object))["b"]
     read = [encoder.decode_labels("b")[code] for code in codes]
-    assert read == ["a + 0.2", OUTSIDE_LABEL, "[0, 9.3)", "a + 0.1", "a + 0.1", "missing"]
+    assert read == ["a + 0.2", OUTSIDE_LABEL, "[0, 9.3)", "a + 95 to 100.9", "a + 0.1", "missing"]
     _, table, _ = draw_rows(ignorant(schema, 5), encoder, 400, np.random.default_rng(0))
     assert broken(schema, table) == 0
 
