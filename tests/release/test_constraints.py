@@ -240,7 +240,9 @@ def test_the_command_line(tmp_path, home, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(SCHEMA)
     stays().to_parquet("t.parquet")
-    assert "holds in every row: came <= left" in say("schema check s.yaml").stdout
+    told = say("schema check s.yaml").stdout
+    assert "holds in every row: came <= left" in told
+    assert "cells, encoded relative to drugs, care" in told
     say("ledger open stays --epsilon 3 --delta 1e-8")
     say("release t.parquet --schema s.yaml --epsilon 1 --generator mst --dataset stays --out release")
     schema = Schema.from_yaml("release/schema.yaml")
