@@ -222,6 +222,24 @@ def test_a_code_depends_on_its_row_alone(seed, rows):
         assert [codes[name][0] for codes in alone] == whole[name].tolist()
 
 
+ODD = [None, np.nan, 1e308, float("-inf"), "-1e400", "x", b"\xff", [1], {}, pd.NaT, True, 10**30, 2 + 3j, "1_000"]
+ODD += ["2020-05-05", "20200505", "2021-05-05T25:00", pd.Timestamp("2200-01-01"), "0001-01-01", 4, "4.5", -0.0]
+
+
+def test_no_cell_raises_warns_or_changes_how_another_row_reads():
+    numbers = "  n: {type: float, min: -5, max: 50, decimals: 2}\n  m: {type: float, min: 0, max: 500, decimals: 2}\n"
+    spec = SMALL.replace("constraints: [", f"{numbers}constraints: [{{order: [n, m], derive: true}}, ")
+    schema = Schema.loads(spec)
+    assert set(schema.derived) == {"left", "t", "m"}
+    encoder, rng = Encoder(schema), np.random.default_rng(0)
+    rows = [{name: ODD[rng.integers(len(ODD))] for name in schema.names} for _ in range(300)]
+    whole = encoder.encode({name: pd.Series([row[name] for row in rows], dtype=object) for name in schema.names})
+    for at, row in enumerate(rows):
+        alone = encoder.encode({name: pd.Series([row[name]], dtype=object) for name in schema.names})
+        assert all(alone[name][0] == whole[name][at] for name in schema.names), row
+    assert all(whole[name].max() < size for name, size in schema.domain.sizes.items())
+
+
 def test_a_number_reads_as_its_distance_where_the_order_says_so():
     spec = "{type: float, min: 0, max: 50, decimals: 1, missing: true}"
     schema = Schema.loads(
