@@ -12,13 +12,13 @@ from typing import Any, final
 try:
     import torch
     from torch import Tensor, nn
-    from torch.nn import functional as F
+    from torch.nn import functional
 except ImportError as missing:
     raise ImportError(f"deep generators need PyTorch ({missing}): pip install 'dpsynth[deep]'") from missing
 
 
 @final
-class MaskedLinear(nn.Linear):  # type: ignore[misc]
+class MaskedLinear(nn.Linear):
     """A linear layer some of whose weights are zero for good.
 
     Args:
@@ -28,6 +28,8 @@ class MaskedLinear(nn.Linear):  # type: ignore[misc]
         ValueError: no matrix of zeros and ones.
     """
 
+    mask: Tensor
+
     def __init__(self, mask: Tensor, bias: bool = True) -> None:
         if mask.ndim != 2 or not bool(((mask == 0) | (mask == 1)).all()):
             raise ValueError(f"a mask is a matrix of zeros and ones, got shape {tuple(mask.shape)}")
@@ -36,25 +38,26 @@ class MaskedLinear(nn.Linear):  # type: ignore[misc]
 
     def forward(self, rows: Tensor) -> Tensor:
         """Shape (rows, inputs) to (rows, outputs)."""
-        return F.linear(rows, self.weight * self.mask, self.bias)
+        return functional.linear(rows, self.weight * self.mask, self.bias)
 
 
 @final
-class Residual(nn.Sequential):  # type: ignore[misc]
+class Residual(nn.Sequential):
     """``x + layers(x)``."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """Shape (rows, width) to the same."""
-        return rows + super().forward(rows)
+        found: Tensor = super().forward(rows)  # type: ignore[no-untyped-call]
+        return rows + found
 
 
 @final
-class Parallel(nn.ModuleList):  # type: ignore[misc]
+class Parallel(nn.ModuleList):
     """The sum of several modules of one input: a wide part beside a deep one."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """Shape (rows, inputs) to (rows, outputs)."""
-        total = self[0](rows)
+        total: Tensor = self[0](rows)
         for module in self[1:]:
             total = total + module(rows)
         return total
@@ -63,22 +66,22 @@ class Parallel(nn.ModuleList):  # type: ignore[misc]
 def one_hot(codes: Tensor, sizes: Sequence[int]) -> Tensor:
     """Codes, shape (rows, columns), as cells, shape (rows, sum of sizes), float32."""
     starts = torch.tensor([0, *accumulate(sizes)][:-1] if sizes else [], dtype=torch.int64, device=codes.device)
-    cells = torch.zeros(len(codes), sum(sizes), device=codes.device)
+    cells = torch.zeros(len(codes), sum(sizes), dtype=torch.float32, device=codes.device)
     return cells.scatter_(1, codes + starts, 1.0)
 
 
-def log_probabilities(logits: Tensor, ordered: bool = False) -> Tensor:
-    """Log probabilities of a column's cells, from as many logits: shape (rows, cells) to the same.
+def log_probabilities(logits: Tensor, ordered: bool = False, dim: int = -1) -> Tensor:
+    """Log probabilities of a column's cells, from as many logits along `dim`: the same shape.
 
     `ordered`: the sequential (continuation-ratio) model (Tutz 1991), ``P(j) = s(a_j) prod_{i<j} s(-a_i)`` with ``s``
     the logistic function; the last cell takes what is left and its logit has no say. Loss and sampling share this one
     function, so that they cannot differ.
     """
     if not ordered:
-        return F.log_softmax(logits, dim=-1)
-    stops = torch.cat([F.logsigmoid(logits[:, :-1]), torch.zeros_like(logits[:, -1:])], dim=1)
-    passed = torch.cumsum(F.logsigmoid(-logits[:, :-1]), dim=1)
-    return stops + torch.cat([torch.zeros_like(logits[:, :1]), passed], dim=1)
+        return functional.log_softmax(logits, dim=dim)
+    stops, none = logits.narrow(dim, 0, logits.shape[dim] - 1), torch.zeros_like(logits.narrow(dim, 0, 1))
+    passed = torch.cumsum(functional.logsigmoid(-stops), dim=dim)
+    return torch.cat([functional.logsigmoid(stops), none], dim=dim) + torch.cat([none, passed], dim=dim)
 
 
 def made(sizes: Sequence[int], hidden: Sequence[int], *, activation: type[Any] = nn.ReLU) -> Parallel:

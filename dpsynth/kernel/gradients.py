@@ -2,45 +2,43 @@
 
 A linear layer's gradient for one row is the outer product of what goes into it and the derivative at what comes out
 (Goodfellow 2015, "Efficient per-example gradient computations"). Both factors are rounded to integers, so that norms,
-inner products and sums are exact at the speed of matrix products, and no per-row gradient is ever laid out.
+inner products and sums are exact at the speed of matrix products, and no per-row gradient is ever laid out. Rows are
+columns here, as in `modules`.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from dpsynth.kernel.losses import RowLoss
-from dpsynth.kernel.modules import Layer
+from dpsynth.kernel.modules import Layer, Trace
 
-SCALE = 2**20
+SCALE = 2**22
 """The clipping norm in steps of the grid: one unit's integer vector has L2 norm at most this."""
 MAX_ROWS = 64
 """Most rows of a unit in training: their inner products, all pairs of them, fit 64 bits."""
 _INPUT = 2.0**10
 """Norm of a layer's rounded input; that of its rounded derivative is then at most `SCALE` over it when clipped."""
-_LARGEST = 2.0**13
+_LARGEST = 2.0**14
 """Bound on an integer derivative: where inputs vanish nothing else bounds it."""
 _PROBES = 3
 _INPUT_CAP, _PAIR_CAP = 2.0**21, 2.0**42
-_SHRINK = (1.0, 0.9, 0.7)
-"""Truncating several rows may lengthen their sum; a unit that is too long is scaled again, and dropped in the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """A layer's gradients of many rows: row ``r`` has ``outer(derivatives[r], inputs[r])``.
+    """A layer's gradients of many rows: row ``r`` has ``outer(derivatives[:, r], inputs[:, r])``.
 
     Attributes:
-        inputs: whole numbers, float64, shape (rows, inputs).
-        derivatives: float64, shape (rows, outputs).
+        inputs: whole numbers, float64, shape (inputs, rows).
+        derivatives: float64, shape (outputs, rows).
         mask: shape (outputs, inputs), or None where every entry is trained.
     """
 
@@ -48,15 +46,52 @@ class Factors:
     derivatives: Tensor
     mask: Tensor | None
 
-    def products(self, left: Tensor, right: Tensor, derivatives: Tensor) -> Tensor:
-        """Inner products of the gradients of rows `left` and `right`, with these derivatives: shape (pairs,)."""
-        inputs = self.inputs[left] * self.inputs[right]
-        outputs = derivatives[left] * derivatives[right]
-        if self.mask is None:
-            return inputs.sum(dim=1) * outputs.sum(dim=1)
-        return ((outputs @ self.mask) * inputs).sum(dim=1)
+
+@final
+class Pairs:
+    """Inner products of the gradients of rows of one unit, all pairs of them, in passes of one shape.
+
+    Args:
+        factors: of each layer.
+        units: shape (rows,), each row's unit; those of a unit stand together.
+        at_most: k.
+        block: pairs of one pass.
+    """
+
+    def __init__(self, factors: list[Factors], units: NDArray[np.int64], at_most: int, block: int) -> None:
+        rows = np.arange(len(units))
+        left, right = [rows], [rows]
+        for lag in range(1, at_most):
+            left.append(np.flatnonzero(units[lag:] == units[:-lag]))
+            right.append(left[-1] + lag)
+        first, second = np.concatenate(left), np.concatenate(right)
+        self.units = units[first]
+        self.weight = np.where(first == second, 1, 2)  # how often a pair counts in the square of a unit's sum
+        device = factors[0].inputs.device
+        self._passes: list[tuple[Tensor, Tensor]] = []
+        for start in range(0, len(first), block):
+            ends = [side[start : start + block] for side in (first, second)]
+            padded = [torch.from_numpy(np.pad(end, (0, block - len(end)))).to(device) for end in ends]
+            self._passes.append((padded[0], padded[1]))
+        self._masks = [layer.mask for layer in factors]
+        self._inputs = [[self._of_inputs(layer, *pair) for pair in self._passes] for layer in factors]
+
+    def products(self, layer: int, derivatives: Tensor) -> NDArray[np.float64]:
+        """Of one layer, with these derivatives: shape (pairs,). Of whole numbers below 2^53 they are exact."""
+        mask, found = self._masks[layer], []
+        for (a, b), inputs in zip(self._passes, self._inputs[layer], strict=True):
+            outputs = derivatives[:, a] * derivatives[:, b]
+            found.append(outputs.sum(dim=0) * inputs if mask is None else ((mask.T @ outputs) * inputs).sum(dim=0))
+        joined: NDArray[np.float64] = torch.cat(found).cpu().numpy()[: len(self.units)]
+        return joined
+
+    @staticmethod
+    def _of_inputs(layer: Factors, a: Tensor, b: Tensor) -> Tensor:
+        product = layer.inputs[:, a] * layer.inputs[:, b]
+        return product.sum(dim=0) if layer.mask is None else product
 
 
+@final
 class Gradients:
     """Sums of clipped per-unit gradients of one module, in steps of ``max_grad_norm / SCALE``.
 
@@ -79,13 +114,13 @@ class Gradients:
         self._rate = SCALE / max_grad_norm
         self._at_most = at_most
         self._block = block
-        self._seen: dict[str, tuple[Tensor, Tensor]] = {}
         self._places = [layer.of(self._module) for layer in layers]
         self._cap = min(2.0**28, _PAIR_CAP / (at_most**2 * len(layers)))
+        # Room for what rounding adds to a norm: a half in each derivative, times the norm of the inputs beside it. One
+        # row never needs more; a unit of several that does is dropped, as `_short` decides.
+        self._rounding = 0.75 * _INPUT * np.sqrt(at_most * sum(outputs for outputs, _ in self.shapes))
         self.device = self._places[0].weight.device
         self._masks = [_mask(place) for place in self._places]
-        for layer, place in zip(layers, self._places, strict=True):
-            place.register_forward_hook(self._recorder(layer.name))
 
     @property
     def width(self) -> int:
@@ -123,24 +158,19 @@ class Gradients:
         if not count:
             return [torch.zeros(shape, dtype=torch.float64, device=self.device) for shape in self.shapes]
         factors, finite = self.factors(codes, draws)
-        left, right, weight = _pairs(units, self._at_most)
-        rows = torch.from_numpy(units).to(self.device)
-        length = np.sqrt(np.maximum(_over(self._products(factors, None, left, right), weight, units[left], count), 0.0))
+        pairs = Pairs(factors, units, self._at_most, self._block)
+        squared = np.zeros(count)
+        for i, layer in enumerate(factors):
+            squared += np.bincount(pairs.units, pairs.products(i, layer.derivatives) * pairs.weight, count)
         with np.errstate(divide="ignore"):
-            rate = np.minimum(self._rate, SCALE * (1 - 2.0**-20) / length)
-        whole = np.bincount(units, weights=~finite, minlength=count) == 0
-        for shrink in _SHRINK if self._at_most > 1 else _SHRINK[:1]:
-            scale = torch.from_numpy(rate * shrink).to(self.device)[rows][:, None]
-            integers = [(f.derivatives * scale).trunc_().clamp_(-_LARGEST, _LARGEST) for f in factors]
-            short = self._short(factors, integers, left, right, weight, units, count) & whole
-            if shrink == 1.0:
-                kept, admitted = integers, short
-            else:
-                fresh = torch.from_numpy(short & ~admitted).to(self.device)[rows][:, None]
-                kept = [torch.where(fresh, new, old) for new, old in zip(integers, kept, strict=True)]
-                admitted = admitted | short
-        keep = torch.from_numpy(admitted).to(self.device)[rows][:, None]
-        return [(k * keep).T @ f.inputs for k, f in zip(kept, factors, strict=True)]
+            rate = np.minimum(self._rate, (SCALE - self._rounding) / np.sqrt(np.maximum(squared, 0.0)))
+        rows = torch.from_numpy(units).to(self.device)
+        scale = torch.from_numpy(rate).to(self.device)[rows]
+        integers = [(f.derivatives * scale).round_().clamp_(-_LARGEST, _LARGEST) for f in factors]
+        kept = self._short(factors, integers, pairs, units, count) & (np.bincount(units, ~finite, count) == 0)
+        keep = torch.from_numpy(kept).to(self.device)[rows]
+        totals = [(whole * keep) @ layer.inputs.T for whole, layer in zip(integers, factors, strict=True)]
+        return [t if f.mask is None else t * f.mask for t, f in zip(totals, factors, strict=True)]
 
     def factors(self, codes: NDArray[np.int64], draws: NDArray[np.float64]) -> tuple[list[Factors], NDArray[np.bool_]]:
         """Each layer's factors, and which rows' gradients are finite; those of the others are zero."""
@@ -151,7 +181,7 @@ class Gradients:
             parts.append(one)
             finite.append(whole)
         joined = [
-            Factors(torch.cat([part[i][0] for part in parts]), torch.cat([part[i][1] for part in parts]), mask)
+            Factors(torch.cat([p[i][0] for p in parts], dim=1), torch.cat([p[i][1] for p in parts], dim=1), mask)
             for i, mask in enumerate(self._masks)
         ]
         return joined, torch.cat(finite).cpu().numpy()
@@ -161,24 +191,24 @@ class Gradients:
         raw = self._raw(codes, draws)
         finite = torch.ones(self._block, dtype=torch.bool, device=self.device)
         for inputs, derivatives in raw:
-            finite &= inputs.isfinite().all(dim=1) & derivatives.isfinite().all(dim=1)
+            finite &= inputs.isfinite().all(dim=0) & derivatives.isfinite().all(dim=0)
         count = len(codes)
         scaled = [_balanced(*pair, finite) for pair in raw]
-        return [(x[:count], d[:count]) for x, d in scaled], finite[:count]
+        return [(x[:, :count], d[:, :count]) for x, d in scaled], finite[:count]
 
     def _raw(self, codes: NDArray[np.int64], draws: NDArray[np.float64]) -> list[tuple[Tensor, Tensor]]:
         """Forward and backward on one block, padded with rows of code 0: inputs and derivatives of each layer."""
-        padding = ((0, self._block - len(codes)), (0, 0))
+        trace, padding = Trace(), ((0, 0), (0, self._block - len(codes)))
         with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
             loss = self._loss.rows(
                 self._module,
-                torch.from_numpy(np.pad(codes, padding)).to(self.device),
-                torch.from_numpy(np.pad(draws, padding, constant_values=0.5)).to(self.device),
+                torch.from_numpy(np.pad(codes.T, padding)).to(self.device),
+                torch.from_numpy(np.pad(draws.T, padding, constant_values=0.5)).to(self.device),
+                trace,
             )
-            outputs = [self._seen[layer.name][1] for layer in self._layers]
+            outputs = [trace.found[layer.name] for layer in self._layers]
             slopes = torch.autograd.grad(loss.sum(), outputs, allow_unused=True, materialize_grads=True)
-        given = [self._seen[layer.name][0].detach() for layer in self._layers]
-        self._seen.clear()
+        given = [trace.given[layer.name] for layer in self._layers]
         return [_factors(*each) for each in zip(self._layers, self._places, given, slopes, strict=True)]
 
     def reproducible(self, shape: tuple[int, ...]) -> bool:
@@ -197,74 +227,41 @@ class Gradients:
             codes = np.tile(rng.integers(0, shape, size=(1, len(shape))), (self._block, 1))
             draws = np.tile(rng.uniform(size=(1, self._loss.draws)), (self._block, 1))
             factors, _ = self.factors(codes, draws)
-            products = torch.from_numpy(self._products(factors, None, rows, rows))[:, None]
+            pairs = Pairs(factors, rows, 1, self._block)
             found = [each for pair in self._raw(codes, draws) for each in pair] + [f.derivatives for f in factors]
-            if not all(bool((each == each[:1]).all()) for each in [*found, products]):
+            found += [torch.from_numpy(pairs.products(i, f.derivatives))[None] for i, f in enumerate(factors)]
+            if not all(bool((each == each[:, :1]).all()) for each in found):
                 return False
         return True
 
-    def _products(
-        self, factors: list[Factors], integers: list[Tensor] | None, left: NDArray[np.int64], right: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Inner products of the gradients of pairs of rows, in blocks of one shape. Whole numbers stay exact."""
-        result = np.zeros(len(left))
-        for start in range(0, len(left), self._block):
-            part = slice(start, start + self._block)
-            padding = (0, self._block - len(left[part]))
-            a, b = (torch.from_numpy(np.pad(side[part], padding)).to(self.device) for side in (left, right))
-            for i, layer in enumerate(factors):
-                found = layer.products(a, b, layer.derivatives if integers is None else integers[i])
-                result[part] += found.cpu().numpy()[: len(left[part])]
-        return result
-
     def _short(
-        self,
-        factors: list[Factors],
-        integers: list[Tensor],
-        left: NDArray[np.int64],
-        right: NDArray[np.int64],
-        weight: NDArray[np.int64],
-        units: NDArray[np.int64],
-        count: int,
+        self, factors: list[Factors], integers: list[Tensor], pairs: Pairs, units: NDArray[np.int64], count: int
     ) -> NDArray[np.bool_]:
         """Which units' integer vectors have norm at most `SCALE`, decided in integers."""
         within = torch.ones(len(units), dtype=torch.bool, device=self.device)
         for layer, whole in zip(factors, integers, strict=True):
-            within &= (layer.inputs.square().sum(dim=1) <= _INPUT_CAP) & (whole.square().sum(dim=1) <= self._cap)
-        inside = within.cpu().numpy()
-        for layer, whole in zip(factors, integers, strict=True):
-            whole *= within[:, None]
+            within &= (layer.inputs.square().sum(dim=0) <= _INPUT_CAP) & (whole.square().sum(dim=0) <= self._cap)
         squared = np.zeros(count, np.int64)
-        for layer, whole in zip(factors, integers, strict=True):
-            products = self._products([layer], [whole], left, right)
-            np.add.at(squared, units[left], products.astype(np.int64) * weight)
-        bounded: NDArray[np.bool_] = np.bincount(units, weights=~inside, minlength=count) == 0
+        for i, whole in enumerate(integers):
+            whole *= within
+            np.add.at(squared, pairs.units, pairs.products(i, whole).astype(np.int64) * pairs.weight)
+        bounded: NDArray[np.bool_] = np.bincount(units, ~within.cpu().numpy(), count) == 0
         return (squared <= SCALE**2) & bounded
-
-    def _recorder(self, name: str) -> Any:
-        def record(_: Any, given: tuple[Tensor, ...], found: Tensor) -> None:
-            self._seen[name] = (given[0], found)
-
-        return record
 
 
 def _factors(layer: Layer, place: Any, given: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
     """Inputs and derivatives of one layer in float64: a row's gradient is their outer product."""
+    ones = torch.ones(1, given.shape[1], dtype=torch.float64, device=given.device)
     if layer.normalising:
-        normal = F.layer_norm(given, place.normalized_shape, eps=place.eps)
-        ones = torch.ones(len(given), 1, dtype=torch.float64, device=given.device)
-        return ones, torch.cat([slope * normal, slope], dim=1).double()
-    inputs = given.double()
-    if place.bias is not None:
-        inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], dim=1)
-    return inputs, slope.double()
+        return ones, torch.cat([slope * given, slope]).double()
+    return given.double() if place.bias is None else torch.cat([given.double(), ones]), slope.double()
 
 
 def _balanced(inputs: Tensor, derivatives: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
     """Inputs rounded to integers of norm about `_INPUT`, derivatives scaled to match; zero where not finite."""
-    inputs = torch.where(finite[:, None], inputs, 0.0)
-    derivatives = torch.where(finite[:, None], derivatives, 0.0)
-    length = inputs.square().sum(dim=1).sqrt()[:, None]
+    inputs = torch.where(finite, inputs, 0.0)
+    derivatives = torch.where(finite, derivatives, 0.0)
+    length = inputs.square().sum(dim=0).sqrt()
     some = length > 0
     rounded = torch.where(some, inputs * (_INPUT / length), 0.0).round_()
     return rounded, torch.where(some, derivatives * (length / _INPUT), 0.0)
@@ -278,23 +275,4 @@ def _mask(place: Any) -> Tensor | None:
     return whole if place.bias is None else torch.cat([whole, torch.ones_like(whole[:, :1])], dim=1)
 
 
-def _pairs(
-    units: NDArray[np.int64], at_most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """All pairs of rows of one unit, each once, and how often it counts in the square of their sum."""
-    rows = np.arange(len(units))
-    left, right, weight = [rows], [rows], [np.ones(len(units), np.int64)]
-    for lag in range(1, at_most):
-        together = np.flatnonzero(units[lag:] == units[:-lag])
-        left.append(together)
-        right.append(together + lag)
-        weight.append(np.full(len(together), 2))
-    return np.concatenate(left), np.concatenate(right), np.concatenate(weight)
-
-
-def _over(values: NDArray[np.float64], weight: NDArray[np.int64], units: NDArray[np.int64], count: int) -> Any:
-    """Sums for each unit, in the order of its own pairs."""
-    return np.bincount(units, weights=values * weight, minlength=count)
-
-
-__all__ = ["MAX_ROWS", "SCALE", "Factors", "Gradients"]
+__all__ = ["MAX_ROWS", "SCALE", "Factors", "Gradients", "Pairs"]

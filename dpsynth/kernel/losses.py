@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from dpsynth.domain import Domain
-from dpsynth.layers import log_probabilities, one_hot
+from dpsynth.kernel.modules import Trace, run
+from dpsynth.layers import log_probabilities
 from dpsynth.training import Critic, EvidenceLowerBound, KernelLoss, Likelihood
 
 _CAP = 30.0
@@ -59,38 +60,47 @@ class RowLoss:
                 return 1 if len(conditions) > 1 else 0
         return 0
 
-    def rows(self, module: Any, codes: Tensor, draws: Tensor) -> Tensor:
-        """The loss of every row.
+    def rows(self, module: Any, codes: Tensor, draws: Tensor, trace: Trace) -> Tensor:
+        """The loss of every row. Rows are columns of all arguments.
 
         Args:
             module: of listed layers.
-            codes: int64, shape (rows, columns), in domain order.
-            draws: float64, shape (rows, `draws`).
+            codes: int64, shape (columns, rows), in domain order.
+            draws: float64, shape (`draws`, rows).
+            trace: is told what went through the module.
 
         Returns:
             Shape (rows,).
         """
+        everything = self.domain.attributes
         match self.loss:
             case Likelihood(inputs=inputs, targets=targets, ordered=ordered):
-                cells = self._cells(codes, inputs or self.domain.attributes)
-                return self._surprise(module(cells), codes, targets or self.domain.attributes, ordered)
+                logits = run(module, self._cells(codes, inputs or everything), trace)
+                return self._surprise(logits, codes, targets or everything, ordered)
             case EvidenceLowerBound(latent=latent, beta=beta, ordered=ordered):
-                cells = self._cells(codes, self.domain.attributes)
-                mean, log_variance = module["encoder"](cells).split(latent, dim=1)
+                encoded = run(module["encoder"], self._cells(codes, everything), trace, "encoder")
+                mean, log_variance = torch.split(encoded, latent, dim=0)
                 log_variance = log_variance.clamp(-_CAP, _CAP)
                 code = mean + torch.exp(0.5 * log_variance) * torch.special.ndtri(draws).to(mean.dtype)
-                divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).sum(dim=1)
-                logits = module["decoder"](code)
-                return self._surprise(logits, codes, self.domain.attributes, ordered) + beta * divergence
+                divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).sum(dim=0)
+                logits = run(module["decoder"], code, trace, "decoder")
+                total: Tensor = self._surprise(logits, codes, everything, ordered) + beta * divergence
+                return total
             case Critic(kind=kind, conditions=conditions):
-                scores = module(torch.cat([self._cells(codes, self.domain.attributes),
-                                           self._condition(codes, conditions, draws)], dim=1))[:, 0]
+                condition = self._condition(codes, conditions, draws)
+                scores = run(module, torch.cat([self._cells(codes, everything), condition]), trace)[0]
                 if kind == "wasserstein":
                     return -scores
-                return F.softplus(-scores) if kind == "logistic" else F.relu(1.0 - scores)
+                return functional.softplus(-scores) if kind == "logistic" else functional.relu(1.0 - scores)
 
     def _cells(self, codes: Tensor, columns: Sequence[str]) -> Tensor:
-        return one_hot(codes[:, self.domain.axes(columns)], self.domain.shape_of(columns))
+        sizes = self.domain.shape_of(columns)
+        cells = torch.zeros(sum(sizes), codes.shape[1], dtype=torch.float32, device=codes.device)
+        start = 0
+        for axis, size in zip(self.domain.axes(columns), sizes, strict=True):
+            cells[start : start + size].scatter_(0, codes[axis : axis + 1], 1.0)
+            start += size
+        return cells
 
     def _condition(self, codes: Tensor, columns: Sequence[str], draws: Tensor) -> Tensor:
         """One-hot over the cells of all condition columns: each row's own value in one column drawn for it."""
@@ -99,15 +109,15 @@ class RowLoss:
             return cells
         sizes = torch.tensor(self.domain.shape_of(columns), device=codes.device)
         column = torch.repeat_interleave(torch.arange(len(columns), device=codes.device), sizes)
-        drawn = (draws[:, :1] * len(columns)).long().clamp(max=len(columns) - 1)
-        return cells * (column == drawn)
+        drawn = (draws[:1] * len(columns)).long().clamp(max=len(columns) - 1)
+        return cells * (column[:, None] == drawn)
 
     def _surprise(self, logits: Tensor, codes: Tensor, columns: Sequence[str], ordered: frozenset[str]) -> Tensor:
         """Minus the log probability of a row's cells, summed over `columns`."""
-        total = torch.zeros(len(codes), device=codes.device, dtype=logits.dtype)
-        parts = logits.split(self.domain.shape_of(columns), dim=1)
+        total: Tensor = torch.zeros(codes.shape[1], device=codes.device, dtype=logits.dtype)
+        parts = torch.split(logits, list(self.domain.shape_of(columns)), dim=0)
         for column, axis, part in zip(columns, self.domain.axes(columns), parts, strict=True):
-            total = total - log_probabilities(part, column in ordered).gather(1, codes[:, axis : axis + 1])[:, 0]
+            total = total - log_probabilities(part, column in ordered, dim=0).gather(0, codes[axis : axis + 1])[0]
         return total
 
 

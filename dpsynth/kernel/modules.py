@@ -1,8 +1,12 @@
-"""Which modules may be trained: listed layers only, each of which treats every row of its input apart."""
+"""Which modules may be trained, and how they are run on real rows: listed layers only, each of which treats rows apart.
+
+No `forward` of a module is called. Rows are columns here: in a matrix of shape (features, rows) every row is a lane of
+its own in sums and matrix products, and meets the same operations in the same order wherever it stands.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -72,6 +76,51 @@ def trained_layers(module: Any) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
+@dataclass(slots=True)
+class Trace:
+    """What went through the trained layers of one run: all that their gradients need.
+
+    Attributes:
+        given: by layer name, what a linear layer got, or a normalising one normalised; shape (inputs, rows).
+        found: by layer name, what came out; shape (outputs, rows).
+    """
+
+    given: dict[str, Tensor] = field(default_factory=dict)
+    found: dict[str, Tensor] = field(default_factory=dict)
+
+
+def run(module: Any, columns: Tensor, trace: Trace, name: str = "") -> Tensor:
+    """What a listed module makes of rows: shape (inputs, rows) to (outputs, rows)."""
+
+    def inner(each: str, given: Tensor) -> Tensor:
+        return run(getattr(module, each), given, trace, f"{name}.{each}" if name else each)
+
+    kind, parts = type(module), list(module._modules)
+    if kind in CONTAINERS:
+        if kind is Parallel:
+            total = inner(parts[0], columns)
+            for each in parts[1:]:
+                total = total + inner(each, columns)
+            return total
+        found = columns
+        for each in parts:
+            found = inner(each, found)
+        return columns + found if kind is Residual else found
+    if kind not in TRAINABLE:
+        activated: Tensor = module(columns)
+        return activated
+    if kind is nn.LayerNorm:
+        centred = columns - columns.mean(dim=0)
+        columns = centred / torch.sqrt(centred.square().mean(dim=0) + module.eps)
+        found = columns if module.weight is None else columns * module.weight[:, None]
+        found = found if module.bias is None else found + module.bias[:, None]
+    else:
+        weight = module.weight * module.mask if kind is MaskedLinear else module.weight
+        found = weight @ columns if module.bias is None else torch.addmm(module.bias[:, None], weight, columns)
+    trace.given[name], trace.found[name] = columns.detach(), found
+    return found
+
+
 def _listed(name: str, layer: Any) -> None:
     kind = type(layer)
     if kind not in LISTED:
@@ -90,4 +139,4 @@ def _listed(name: str, layer: Any) -> None:
         raise ValueError(f"layer {name!r} has the buffers {sorted(buffers)}, which might keep something of a row")
 
 
-__all__ = ["ACTIVATIONS", "CONTAINERS", "LISTED", "MAX_LAYERS", "TRAINABLE", "Layer", "trained_layers"]
+__all__ = ["ACTIVATIONS", "CONTAINERS", "LISTED", "MAX_LAYERS", "TRAINABLE", "Layer", "Trace", "run", "trained_layers"]

@@ -48,14 +48,25 @@ class _Run:
 class PrivateTable:
     """Private rows behind a running reservation's meter.
 
-    It has a public `domain`, answers `count`, `count_all` and `select`, trains a module by `train`, and gives nothing else away: no length, no
-    iteration, no repr, no pickle. Arguments are checked before the charge and depend on public things only.
+    It has a public `domain`, answers `count`, `count_all` and `select`, trains a module by `train`, and gives nothing
+    else away: no length, no iteration, no repr, no pickle. Arguments are checked before the charge and depend on public
+    things only.
 
     **Guarantee.** Each answer is mu-GDP for the event it was charged as, for one unit of at most k rows added or
     removed (docs/proofs), however later questions depend on earlier answers.
     """
 
-    __slots__ = ("__cache", "__cached", "__codes", "__domain", "__known", "__recoding", "__run", "__units", "__weakref__")
+    __slots__ = (
+        "__cache",
+        "__cached",
+        "__codes",
+        "__domain",
+        "__known",
+        "__recoding",
+        "__run",
+        "__units",
+        "__weakref__",
+    )
 
     def __init__(self, rows: Rows, meter: Meter, noise: Noise | None = None) -> None:
         source = Noise() if noise is None else noise

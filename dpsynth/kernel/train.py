@@ -20,7 +20,7 @@ from dpsynth.kernel.modules import Layer, trained_layers
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
 from dpsynth.training import KernelLoss
 
-_BLOCKS = (64, 512)
+_BLOCKS = (64, 256)
 _GROUP = 2**24
 """Numbers kept of the rows that are clipped together, about (256 MiB with what is made of them)."""
 
@@ -104,7 +104,7 @@ class Training:
             raise ValueError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
         self.sigma = noise.noise_multiplier * SCALE
         if self.sigma > MAX_SIGMA:
-            raise ValueError(f"noise_multiplier is {noise.noise_multiplier!r}, at most 1024 can be drawn exactly")
+            raise ValueError(f"noise_multiplier is {noise.noise_multiplier!r}, at most 256 can be drawn exactly")
         self.module, self.noise, self.public, self.optimizer = module, noise, public, optimizer
         self.layers = trained_layers(module)
         self.loss = RowLoss(loss, domain)
@@ -162,7 +162,7 @@ class Training:
 def _place(layer: Layer, place: Any, gradient: Tensor) -> None:
     """Put a layer's gradient where an optimizer looks for it."""
     if layer.normalising:
-        parts = gradient[:, 0].split(len(place.weight))
+        parts = torch.split(gradient[:, 0], len(place.weight))
     elif place.bias is not None:
         parts = (gradient[:, :-1], gradient[:, -1])
     else:
