@@ -103,6 +103,9 @@ class Gradients:
         max_grad_norm: C.
         at_most: k.
         block: rows of one pass. Every pass has this shape, padded.
+
+    Raises:
+        ValueError: layers too wide for units of `at_most` rows, or that do not fit each other or the loss.
     """
 
     def __init__(
@@ -119,8 +122,15 @@ class Gradients:
         # Room for what rounding adds to a norm: a half in each derivative, times the norm of the inputs beside it. One
         # row never needs more; a unit of several that does is dropped, as `_short` decides.
         self._rounding = 0.75 * _INPUT * np.sqrt(at_most * sum(outputs for outputs, _ in self.shapes))
+        if self._rounding > SCALE / 4:
+            raise ValueError(f"{at_most} rows a unit are too many for layers so wide; lower at_most, or the widths")
         self.device = self._places[0].weight.device
         self._masks = [_mask(place) for place in self._places]
+        columns = len(loss.domain)
+        try:
+            self.factors(np.zeros((1, columns), np.int64), np.full((1, loss.draws), 0.5))
+        except (RuntimeError, ValueError, LookupError, AttributeError, NotImplementedError) as error:
+            raise ValueError(f"the module cannot be run on a row as {loss.loss} needs: {error}") from None
 
     @property
     def width(self) -> int:

@@ -96,6 +96,8 @@ def run(module: Any, columns: Tensor, trace: Trace, name: str = "") -> Tensor:
         return run(getattr(module, each), given, trace, f"{name}.{each}" if name else each)
 
     kind, parts = type(module), list(module._modules)
+    if kind is nn.ModuleDict:
+        raise ValueError("a ModuleDict is not run as a whole; only a loss that names its parts takes one")
     if kind in CONTAINERS:
         if kind is Parallel:
             total = inner(parts[0], columns)

@@ -127,6 +127,7 @@ def test_a_gradient_that_overflows_is_zero_and_leaves_the_others_alone(at_most):
     module = nn.Sequential(nn.Linear(WIDTH, 8), nn.Softplus(), nn.Linear(8, 8), nn.Softplus(), nn.Linear(8, 1))
     with torch.no_grad():
         module[0].weight[:, 0] = 3e38  # rows whose first column has code 0
+        module[2].weight.fill_(1.0)  # eight of them are infinite
     work = gradients(Critic("logistic"), module, 1.0, at_most)
     rng = np.random.default_rng(4)
     units = np.repeat(np.arange(30), at_most)
