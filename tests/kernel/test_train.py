@@ -7,14 +7,19 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import binom, chi2, kstest
+from statsmodels.datasets import randhie
 from torch import nn
 
-from accountants import Gaussian, SubsampledGaussian, UnplannedEvent
+from accountants import FixedPlan, Gaussian, Meter, SubsampledGaussian, UnplannedEvent
 from dpsynth.errors import KernelError
+from dpsynth.kernel import Rows
 from dpsynth.kernel import train as train_module
 from dpsynth.kernel.gradients import SCALE, Gradients
+from dpsynth.kernel.losses import RowLoss
+from dpsynth.kernel.modules import Trace
 from dpsynth.kernel.noise import Noise
-from dpsynth.layers import MaskedLinear, Residual, made, one_hot
+from dpsynth.layers import MaskedLinear, Residual, made
+from dpsynth.schema import Schema
 from dpsynth.testing import ReplayTable, Script, SeededBits
 from dpsynth.training import Critic, EvidenceLowerBound, Likelihood
 from tests.kernel.training import SIZES, WIDTH, deep, frame, linear_critic, opened, parameters, training
@@ -181,6 +186,7 @@ def test_a_gradient_that_overflows_moves_nothing():
         module = nn.Sequential(nn.Linear(WIDTH, 4), nn.Softplus(), nn.Linear(4, 4), nn.Softplus(), nn.Linear(4, 1))
         with torch.no_grad():
             module[0].weight[:, 0] = 3e38
+            module[2].weight.fill_(1.0)
         found.append(moves(private, module, event)[0])
     assert np.isfinite(found[1]).all()
     np.testing.assert_array_equal(*found)
@@ -374,11 +380,7 @@ def test_modules_that_are_not_listed_are_refused_before_any_charge(make, said):
     event = SubsampledGaussian(1.0, 0.5, 1)
     private, meter = opened(frame([(0, 0, 0)] * 5), [event], noise=1)
     module = make()
-    optimizer = (
-        torch.optim.SGD(getattr(module, "parameters", lambda: [])() or [torch.zeros(1)], lr=1.0)
-        if isinstance(module, nn.Module) and list(module.parameters())
-        else torch.optim.SGD([torch.zeros(1)], lr=1.0)
-    )
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     with pytest.raises(ValueError, match=said):
         private.train(module, Critic(), event, optimizer=optimizer, max_grad_norm=1.0, expected_batch_size=1.0)
     assert meter.charged == ()
@@ -484,10 +486,6 @@ def test_a_recoded_view_trains_on_its_own_codes():
 
 
 def test_a_replayed_training_is_charged_and_made_of_noise_that_repeats():
-    from accountants import FixedPlan, Meter
-    from dpsynth.kernel import Rows
-    from dpsynth.schema import Schema
-
     event, found = SubsampledGaussian(1.0, 0.5, 3), []
     for rows in (0, 500):
         meter = Meter(FixedPlan([event]))
@@ -501,42 +499,24 @@ def test_a_replayed_training_is_charged_and_made_of_noise_that_repeats():
 @pytest.mark.parametrize("which", ["autoregressive", "bound", "classifier"])
 def test_training_learns_real_rows(which):
     """RAND health insurance: the loss on the rows themselves falls, under real noise."""
-    from statsmodels.datasets import randhie
-
-    data = randhie.load_pandas().data
-    cut = {"hlthg": 2, "hlthf": 2, "hlthp": 2, "idp": 2, "physlm": 2}
-    data = pd.DataFrame({name: data[name].round().clip(0, 1).astype(int) for name in cut})
-    torch.manual_seed(0)
+    sizes = {"hlthg": 2, "hlthf": 2, "hlthp": 2, "idp": 2, "physlm": 2}
+    everything = randhie.load_pandas().data
+    data = pd.DataFrame({name: everything[name].round().clip(0, 1).astype(int) for name in sizes})
     event = SubsampledGaussian(1.0, 500 / len(data), 120)
-    from accountants import FixedPlan, Meter
-    from dpsynth.kernel import PrivateTable, Rows
-    from dpsynth.schema import Schema
-
-    private = PrivateTable(Rows(data, Schema.from_domain(cut)), Meter(FixedPlan([event])))
+    private, _ = opened(data, [event], sizes=sizes)
     shape = private.domain.shape
     width = sum(shape)
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 4))
+    decoder = nn.Sequential(nn.Linear(2, 32), Residual(nn.Linear(32, 32), nn.ReLU()), nn.Linear(32, width))
+    classifier = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
     loss, module = {
         "autoregressive": (Likelihood(), made(shape, [32])),
-        "classifier": (
-            Likelihood(list(cut)[:4], list(cut)[4:]),
-            nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3)),
-        ),
-        "bound": (
-            EvidenceLowerBound(2),
-            nn.ModuleDict(
-                {
-                    "encoder": nn.Sequential(nn.Linear(width, 32), nn.ReLU(), nn.Linear(32, 4)),
-                    "decoder": nn.Sequential(
-                        nn.Linear(2, 32), Residual(nn.Linear(32, 32), nn.ReLU()), nn.Linear(32, width)
-                    ),
-                }
-            ),
-        ),
+        "classifier": (Likelihood(list(sizes)[:4], list(sizes)[4:]), classifier),
+        "bound": (EvidenceLowerBound(2), nn.ModuleDict({"encoder": encoder, "decoder": decoder})),
     }[which]
-    codes = torch.from_numpy(data.to_numpy()).T
+    codes = torch.from_numpy(data.to_numpy().T.copy())
     draws = torch.rand(2, len(data), dtype=torch.float64)
-    from dpsynth.kernel.losses import RowLoss
-    from dpsynth.kernel.modules import Trace
 
     def value():
         with torch.no_grad():
@@ -547,4 +527,3 @@ def test_training_learns_real_rows(which):
     for _ in private.train(module, loss, event, optimizer=optimizer, max_grad_norm=1.0, expected_batch_size=500):
         pass
     assert value() < 0.6 * before
-    assert one_hot(codes.T[:2], shape).sum() == 2 * len(shape)

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from accountants import FixedPlan, Meter, SubsampledGaussian
+from accountants import FixedPlan, Meter
 from dpsynth.domain import Domain
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.gradients import Gradients
@@ -81,8 +81,9 @@ def frame(rows, units=None):
     return data
 
 
-def opened(data, events, *, at_most=None, noise=None):
-    schema = Schema.from_domain(SIZES, unit="who" if at_most else None, at_most=at_most or 1)
+def opened(data, events, *, at_most=None, noise=None, sizes=SIZES):
+    """A table and its meter; `noise` is a seed, ``none``, ``system``, or a source."""
+    schema = Schema.from_domain(sizes, unit="who" if at_most else None, at_most=at_most or 1)
     meter = Meter(FixedPlan(events))
     source = {"none": NoNoise(), "system": None}.get(noise, noise)
     source = Noise(SeededBits(noise)) if isinstance(noise, int) else source
@@ -100,6 +101,3 @@ def training(private, module, event, loss=None, *, rate=1.0, clip=1.0, batch=1.0
 
 def parameters(module):
     return torch.cat([p.detach().reshape(-1) for p in module.parameters()]).double().numpy()
-
-
-__all__ = ["SubsampledGaussian"]
