@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dpsynth.kernel.gradients import SCALE, Gradients
+from dpsynth.kernel.gradients import SCALE, Factors, Gradients, Pairs
 from dpsynth.kernel.losses import RowLoss
 from dpsynth.kernel.modules import Trace, run, trained_layers
 from dpsynth.layers import log_probabilities, made, one_hot
@@ -141,6 +141,20 @@ def test_a_gradient_that_overflows_is_zero_and_leaves_the_others_alone(at_most):
     np.testing.assert_array_equal(joined(work.sums(bad, draws[:at_most], np.zeros(at_most, np.int64))), 0.0)
     both = joined(work.sums(np.r_[bad, codes], np.r_[draws[:at_most], draws], np.r_[np.zeros(at_most, int), units + 1]))
     np.testing.assert_array_equal(both, without)
+
+
+@pytest.mark.parametrize("at_most", [1, 2])
+def test_a_vector_too_long_is_noticed_in_integers(at_most):
+    """Whatever floats said: a step of the grid decides."""
+    work = gradients(Critic(), linear_critic(), 1.0, at_most)
+    units = np.repeat(np.arange(2), at_most)
+    factors = [Factors(torch.full((WIDTH, len(units)), 0.0, dtype=torch.float64), torch.zeros(1, len(units)), None)]
+    factors[0].inputs[0] = 1024.0
+    pairs = Pairs(factors, units, at_most, 64)
+    longest = SCALE // 1024 // at_most
+    integers = torch.full((1, len(units)), float(longest), dtype=torch.float64)
+    integers[0, 0] += 1
+    assert work._short(factors, [integers], pairs, units, 2).tolist() == [False, True]
 
 
 def test_opposed_rows_of_a_unit_stay_within_the_norm():
