@@ -113,6 +113,7 @@ class Training:
         block = min(most, max(least, 64 * math.ceil(1.15 * expected_batch_size / 64)))
         self.gradients = Gradients(module, self.layers, self.loss, max_grad_norm, at_most, block)
         self._group = max(block, _GROUP // self.gradients.width)
+        self._threads = torch.get_num_threads()
         if numerics == "exact" and not self.gradients.reproducible(domain.shape):
             raise ValueError(
                 "on this machine a row's gradient depends on its place in a batch, so that exact numerics cannot be "
@@ -121,6 +122,7 @@ class Training:
 
     def noisy(self, units: Units, noise: Noise) -> list[Tensor]:
         """One step's noisy gradient: sample units, clip each, add them up, add noise. In steps of the grid."""
+        torch.set_num_threads(self._threads)  # as when arithmetic was probed: threads are part of its order
         chosen = noise.poisson(self.noise.sample_rate, len(units))
         totals = [torch.zeros(shape, dtype=torch.float64) for shape in self.gradients.shapes]
         self.gradients.load(self.module)
