@@ -99,14 +99,25 @@ class Numeric:
 
     def decode(self, codes: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
         """A number inside the bin at the declared decimals, as Int64 or Float64."""
-        null = codes < 0
-        return self.place(self._bins.draw(np.where(null, 0, codes), rng), null)
+        return self.place(self.draw(codes, rng), codes < 0)
+
+    def draw(self, codes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """A grid point inside the bin, anything for -1."""
+        return self._bins.draw(np.where(codes < 0, 0, codes), rng)
 
     def place(self, points: NDArray[np.int64], null: NDArray[np.bool_]) -> Drawn:
         """Grid points as numbers."""
         if self._decimals is None:
             return pd.arrays.IntegerArray(points, null)
         return pd.arrays.FloatingArray(points / self._unit, null)
+
+    def points(self, cells: pa.Array) -> NDArray[np.int64]:
+        """Each number in grid units, brought inside the bounds; any of them where none reads."""
+        values, state = numbers(cells)
+        low, high = self._bins.edges[0], self._bins.edges[-1] - 1
+        inside = np.clip(np.where(state == READ, values, 0.0), low / self._unit, high / self._unit)
+        scaled = np.floor(inside) if self._decimals is None else np.rint(inside * self._unit)
+        return np.asarray(np.clip(scaled.astype(np.int64), low, high))
 
     def labels(self) -> list[str]:
         """Half-open intervals, the last one closed; the number itself where a bin holds only one."""
@@ -154,14 +165,22 @@ class Temporal:
 
     def decode(self, codes: NDArray[np.int64], rng: np.random.Generator) -> Drawn:
         """A day or a second inside the bin, as datetime64[s]."""
-        null = codes < 0
-        return self.place(self._bins.draw(np.where(null, 0, codes), rng), null)
+        return self.place(self.draw(codes, rng), codes < 0)
+
+    def draw(self, codes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """A grid point inside the bin, anything for -1."""
+        return self._bins.draw(np.where(codes < 0, 0, codes), rng)
 
     def place(self, points: NDArray[np.int64], null: NDArray[np.bool_]) -> Drawn:
         """Grid points as days or seconds."""
         drawn = (points * self._step).astype("datetime64[s]")
         drawn[null] = np.datetime64("NaT")
         return drawn
+
+    def points(self, cells: pa.Array) -> NDArray[np.int64]:
+        """The day or second of each cell in grid units, brought inside the bounds; the lower one where none reads."""
+        seconds, _ = moments(cells)
+        return np.clip(seconds // self._step, self._bins.edges[0], self._bins.edges[-1] - 1).astype(np.int64)
 
     def labels(self) -> list[str]:
         """Half-open intervals, the last one closed; the day or second itself where a bin holds only one."""

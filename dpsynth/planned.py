@@ -55,7 +55,8 @@ class ReleasePlan:
                 "the schema's origin": self.claim.schema_origin != self.schema.origin,
                 "the privacy unit": self.claim.unit != PrivacyUnit(self.schema.unit, self.schema.at_most),
                 "the generator": self.claim.generator != self.generator.name
-                or dict(self.claim.parameters) != self.generator.parameters(),
+                or dict(self.claim.parameters) != self.generator.parameters()
+                or self.claim.numerics != _numerics(self.generator),
             }.items()
             if differs
         ]
@@ -173,6 +174,11 @@ def expect(name: str, value: object, kind: type, hint: str) -> None:
         raise TypeError(f"{name} must be a {kind.__name__}, got {type(value).__name__}; {hint}")
 
 
+def _numerics(generator: Generator) -> str:
+    """How the recipe's noise will be made: ``exact`` unless it declares otherwise."""
+    return str(getattr(generator, "numerics", "exact"))
+
+
 def _shape(plan: Plan) -> tuple[str, ...]:
     """What a plan lets a recipe ask, its noise aside."""
     match plan:
@@ -214,6 +220,7 @@ def plan(
         parameters=recipe.parameters(),
         schema_digest=schema.digest,
         schema_origin=schema.origin,
+        numerics=_numerics(recipe),
         assumptions=tuple(assumptions),
         purpose=purpose,
         recipient=recipient,

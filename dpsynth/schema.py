@@ -26,6 +26,7 @@ from dpsynth.constraints import Constraint, Forbid, Implies, Order, Total, parse
 from dpsynth.constraints.rules import Rules
 from dpsynth.constraints.search import first_conflict
 from dpsynth.declared import Declared, unknown
+from dpsynth.derived import Derived, derive
 from dpsynth.domain import Domain
 from dpsynth.errors import SchemaError
 from dpsynth.hints import Hints
@@ -108,8 +109,9 @@ class Schema(Declared):
             )
         if self.about_rows is not None and not 1 <= self.about_rows <= 10**15:
             raise ValueError(f"'about_rows' must lie between 1 and 10**15, got {self.about_rows}")
-        object.__setattr__(self, "constraints", self.rules.constraints)
-        if (conflict := first_conflict(self.rules.components)) is not None:
+        declared = Rules(self.columns, self.constraints)
+        object.__setattr__(self, "constraints", declared.constraints)
+        if (conflict := first_conflict(declared.components)) is not None:
             title = self.constraints[conflict.source].title
             if conflict.proved:
                 others = "" if conflict.alone else " together with the constraints before it"
@@ -143,9 +145,19 @@ class Schema(Declared):
         raise KeyError(f"no column {name!r}; the schema has {list(self.names)}")
 
     @cached_property
+    def derived(self) -> Mapping[str, Derived]:
+        """The columns that are encoded relative to others of their row, by name; see `dpsynth.derived`."""
+        return {each.name: each for each in derive(self.columns, self.constraints)}
+
+    @cached_property
+    def encoded(self) -> tuple[ColumnBase, ...]:
+        """The columns as they are encoded: as declared, or derived from others."""
+        return tuple(self.derived.get(column.name, column) for column in self.columns)
+
+    @cached_property
     def domain(self) -> Domain:
-        """Columns and their sizes, the missing and out-of-domain cells included."""
-        return Domain.of({column.name: column.size for column in self.columns})
+        """Columns and their sizes as they are encoded, the missing and out-of-domain cells included."""
+        return Domain.of({column.name: column.size for column in self.encoded})
 
     @cached_property
     def hints(self) -> Hints:
@@ -153,20 +165,20 @@ class Schema(Declared):
         return Hints(
             at_most=self.at_most,
             about_rows=self.about_rows,
-            ordered=frozenset(c.name for c in self.columns if c.ordered),
-            missing={c.name: c.missing_code for c in self.columns if c.missing_code is not None},
-            out_of_domain={c.name: c.outside_code for c in self.columns},
+            ordered=frozenset(c.name for c in self.encoded if c.ordered),
+            missing={c.name: c.missing_code for c in self.encoded if c.missing_code is not None},
+            out_of_domain={c.name: c.outside_code for c in self.encoded},
             fine={
-                c.name: tuple(c.partition.positions.tolist())
-                for c in self.columns
-                if isinstance(c, BinnedBase) and c.fine
+                c.name: tuple((c.positions if isinstance(c, Derived) else c.partition.positions).tolist())
+                for c in self.encoded
+                if isinstance(c, BinnedBase | Derived) and c.fine
             },
         )
 
     @cached_property
     def rules(self) -> Rules:
         """What the constraints say about codes."""
-        return Rules(self.columns, self.constraints)
+        return Rules(self.columns, self.constraints, tuple(self.derived.values()))
 
     def with_constraints(self, *constraints: Constraint | Mapping[str, Any]) -> Schema:
         """The schema with these constraints instead of its own, each a type or its mapping as in YAML.

@@ -311,6 +311,9 @@ def spoil(desk, name, text):
     return desk / name
 
 
+PLANNED = dict.fromkeys(("schema", "epsilon", "generator"))
+"""What a plan says already."""
+
 STRUCTURE = {
     "missing column": lambda d: {"table": spoil(d, "x.csv", "patient,sex,stage\np1,F,I\n")},
     "duplicate column": lambda d: {
@@ -336,8 +339,8 @@ STRUCTURE = {
     "no parent folder": lambda d: {"out": d / "a" / "b" / "c"},
     "rows zero": lambda d: {"rows": "0"},
     "bad setting": lambda d: {"set": "nonsense=1"},
-    "plan is missing": lambda d: {"plan": d / "nowhere.json", "schema": None, "epsilon": None},
-    "plan is no plan": lambda d: {"plan": spoil(d, "x.json", "{}"), "schema": None, "epsilon": None},
+    "plan is missing": lambda d: {"plan": d / "nowhere.json", **PLANNED},
+    "plan is no plan": lambda d: {"plan": spoil(d, "x.json", "{}"), **PLANNED},
     "policy is missing": lambda d: {"policy": d / "nowhere.yaml"},
     "beyond the lifetime": lambda d: {"epsilon": "9"},
 }

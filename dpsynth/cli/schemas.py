@@ -33,6 +33,7 @@ def check(path: str) -> None:
     unit = f"unit {read.unit}, at most {read.at_most} rows" if read.unit else "each row is its own unit"
     click.echo(f"{len(read.columns)} columns, {unit}, digest {read.digest}")
     for name, size in read.domain.sizes.items():
-        click.echo(f"  {name}: {size} cells")
+        derived = read.derived.get(name)
+        click.echo(f"  {name}: {size} cells" + (f", encoded relative to {', '.join(derived.base)}" if derived else ""))
     for constraint in read.constraints:
         click.echo(f"  holds in every row: {constraint}")

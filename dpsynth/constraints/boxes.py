@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.constraints.literals import Mask
-from dpsynth.constraints.rules import Comparison, Component, Integers, Sum
+from dpsynth.constraints.rules import Bounded, Comparison, Component, Integers, Sum, Tie
 
 _DRAWS = 12
 """Times a row's points are drawn freely before they are drawn one by one."""
@@ -30,7 +30,8 @@ class Boxes:
         component: whose columns they are.
         low, high: for each compared column the interval of each row, shape (rows,); replaced, never written to.
         null: for each compared column whether a row's cell is empty.
-        live: for each comparison and sum whether it binds a row, shape (rows,).
+        live: for each tie of numbers whether it binds a row, shape (rows,).
+        values: for some derived columns the value that each row must keep.
     """
 
     component: Component
@@ -38,6 +39,7 @@ class Boxes:
     high: dict[str, Integers]
     null: dict[str, Mask]
     live: list[Mask]
+    values: Mapping[str, Integers]
 
     @classmethod
     def of(cls, component: Component, codes: Mapping[str, NDArray[Any]], fixed: Mapping[str, Integers]) -> Boxes:
@@ -46,16 +48,17 @@ class Boxes:
         Args:
             component: its columns must all be in `codes`.
             codes: base codes, by column.
-            fixed: points (in common grid units) that rows must keep, by column.
+            fixed: points (in common grid units) that rows must keep, by column; of a derived column its value.
         """
         low, high, null = {}, {}, {}
+        values = {name: at for name, at in fixed.items() if name in component.derived}
         for name, grid in component.grids.items():
             at = codes[name]
             low[name], high[name], null[name] = grid.low[at], grid.high[at], grid.null[at]
-            if name in fixed:
+            if name in fixed and name not in values:
                 low[name] = high[name] = np.where(null[name], 0, fixed[name])
         live = [~np.logical_or.reduce([null[name] for name in tie.columns]) for tie in component.numeric]
-        return cls(component, low, high, null, live)
+        return cls(component, low, high, null, live, values)
 
     def narrow(self) -> None:
         """Shrink every interval to what the others leave of it, until nothing changes or it has gone on for long."""
@@ -63,7 +66,7 @@ class Boxes:
         for _ in range(2 * len(ties) + 4):
             changed = False
             for tie, live in zip(ties, self.live, strict=True):
-                changed |= self._order(tie, live) if isinstance(tie, Comparison) else self._sum(tie, live)
+                changed |= self._narrowed(tie, live)
             if not changed:
                 return
 
@@ -82,10 +85,37 @@ class Boxes:
         for tie, live in zip(self.component.numeric, self.live, strict=True):
             if isinstance(tie, Comparison):
                 met = points[tie.low] + tie.gap <= points[tie.high]
-            else:
+            elif isinstance(tie, Sum):
                 met = points[tie.total] == _added(points, tie)
+            else:
+                low, high = self._bounds(tie)
+                value = np.add.reduce([s * points[name] for name, s in zip(tie.parts, tie.signs, strict=True)])
+                met = (low <= value) & (value <= high)
             held &= ~live | met
         return held
+
+    def _narrowed(self, tie: Tie, live: Mask) -> bool:
+        if isinstance(tie, Comparison):
+            return self._order(tie, live)
+        return self._sum(tie, live) if isinstance(tie, Sum) else self._within(tie, live)
+
+    def _bounds(self, tie: Bounded) -> tuple[Integers, Integers]:
+        if tie.derived in self.values:
+            return self.values[tie.derived], self.values[tie.derived]
+        return np.asarray(tie.low), np.asarray(tie.high)
+
+    def _within(self, tie: Bounded, live: Mask) -> bool:
+        low, high = self._bounds(tie)
+        signs = dict(zip(tie.parts, tie.signs, strict=True))
+        least = {n: self.low[n] if s > 0 else -self.high[n] for n, s in signs.items()}
+        most = {n: self.high[n] if s > 0 else -self.low[n] for n, s in signs.items()}
+        below, above = np.add.reduce(list(least.values())), np.add.reduce(list(most.values()))
+        changed = False
+        for name, sign in signs.items():
+            floor, ceiling = low - (above - most[name]), high - (below - least[name])
+            changed |= self._raise(name, floor if sign > 0 else -ceiling, live)
+            changed |= self._lower(name, ceiling if sign > 0 else -floor, live)
+        return changed
 
     def _order(self, tie: Comparison, live: Mask) -> bool:
         raised = self._raise(tie.high, self.low[tie.low] + tie.gap, live)
@@ -122,6 +152,7 @@ class Boxes:
             {n: a[which] for n, a in self.high.items()},
             {n: a[which] for n, a in self.null.items()},
             [a[which] for a in self.live],
+            {n: a[which] for n, a in self.values.items()},
         )
 
 
@@ -211,7 +242,7 @@ def _free(
             points[name] = grid.low[codes[name]]
         else:
             points[name] = grid.bins.draw(np.where(null[name], 0, codes[name]).astype(np.int64), rng) * grid.step
-        if name in fixed:
+        if name in fixed and name not in component.derived:
             points[name] = np.where(null[name], 0, fixed[name])
     for tie in _parts_first(component):
         empty = np.logical_or.reduce([null[name] for name in tie.columns])

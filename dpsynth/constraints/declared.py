@@ -180,11 +180,14 @@ class Order(Constraint):
     Attributes:
         order: two columns or more, from the lowest: numbers, dates, or ordinals of the same values.
         strict: less than, not at most.
+        derive: whether columns may be encoded by their distance from another (`dpsynth.derived`); by default dates are,
+            and numbers are not.
     """
 
-    keys: ClassVar[Mapping[str, str]] = {"order": "order", "strict": "strict"}
+    keys: ClassVar[Mapping[str, str]] = {"order": "order", "strict": "strict", "derive": "derive"}
     order: Columns
     strict: bool = False
+    derive: bool | None = None
 
     @model_validator(mode="after")
     def _several(self) -> Order:
@@ -205,11 +208,13 @@ class Total(Constraint):
     Attributes:
         total: the column that is the sum.
         parts: the columns added up; one alone must equal the total.
+        derive: whether the total may be encoded as the sum of its parts (`dpsynth.derived`); by default it is.
     """
 
-    keys: ClassVar[Mapping[str, str]] = {"total": "total", "parts": "parts"}
+    keys: ClassVar[Mapping[str, str]] = {"total": "total", "parts": "parts", "derive": "derive"}
     total: str
     parts: Columns
+    derive: bool | None = None
 
     @model_validator(mode="after")
     def _parts(self) -> Total:

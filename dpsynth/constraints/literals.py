@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dpsynth import checks
 from dpsynth.columns import BinnedBase, Boolean, Categorical, Coded, ColumnBase, Date, Datetime, Float, Integer, Ordinal
 from dpsynth.constraints.declared import Item, Range
+from dpsynth.derived import Derived
 from dpsynth.text import canonical, cell_text
 
 Mask = NDArray[np.bool_]
@@ -25,7 +26,12 @@ def null_codes(column: ColumnBase) -> Mask:
 
 
 def edges_of(column: ColumnBase) -> NDArray[np.int64]:
-    """Grid points at which the in-domain cells begin, and the one beyond the last; a listed value is one point."""
+    """Grid points at which cells begin, and the one beyond the last: of a derived column the cells of its step.
+
+    A listed value is one point.
+    """
+    if isinstance(column, Derived):
+        return np.asarray(column.steps.edges, dtype=np.int64)
     if isinstance(column, BinnedBase):
         return np.asarray(column.partition.edges, dtype=np.int64)
     return np.arange(column.cells + 1)

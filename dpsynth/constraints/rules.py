@@ -9,7 +9,7 @@ components have nothing to do with each other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ from dpsynth.bins import Bins
 from dpsynth.columns import BinnedBase, Boolean, Coded, ColumnBase, Date, Datetime, Float, Integer, Ordinal
 from dpsynth.constraints.declared import Conditions, Constraint, Forbid, Implies, Order, Total
 from dpsynth.constraints.literals import Mask, edges_of, literal, null_codes
+from dpsynth.derived import Derived
 
 Integers = NDArray[np.int64]
 
@@ -37,11 +38,13 @@ class Clause:
         columns: the columns, each once.
         allowed: for each column whether a code is in the set, shape (size,).
         source: place of the constraint it comes from.
+        derives: whether it only says which cells of a derived column go with an empty base.
     """
 
     columns: tuple[str, ...]
     allowed: tuple[Mask, ...]
     source: int
+    derives: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,41 @@ class Sum:
         return (self.total, *self.parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """Where no cell is empty, the value of a derived column lies in its bounds: ``low <= parts and signs <= high``.
+
+    Attributes:
+        derived: the column; a row in which it is fixed has its value for both bounds.
+        parts: its base, and itself for its step.
+        signs: 1 or -1 for each part.
+        low, high: bounds in grid points.
+        source: place of the constraint.
+    """
+
+    derived: str
+    parts: tuple[str, ...]
+    signs: tuple[int, ...]
+    low: int
+    high: int
+    source: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The base, and the column itself."""
+        return self.parts
+
+
+Tie = Comparison | Sum | Bounded
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
     """The numbers a column's codes stand for, in grid units that all columns compared with it share.
 
     Attributes:
         low, high: the least and greatest grid point of each code, shape (size,); 0 for empty cells.
-        null: whether a code is an empty cell, shape (size,).
+        null: whether a code is an empty cell, or a derived column's cell without a step, shape (size,).
         step: grid units between neighbouring values of the column.
         bins: draws inside a bin; None where each code is one value.
     """
@@ -101,8 +132,9 @@ class Component:
         ordered: those whose neighbouring codes are neighbouring values.
         nulls: for each column which codes are empty cells.
         outside: for each column its out-of-domain code.
-        clauses, comparisons, sums: the ties.
+        clauses, comparisons, sums, bounded: the ties.
         grids: of the columns that are compared or added.
+        derived: columns encoded relative to others; their grid is that of the step.
     """
 
     columns: tuple[str, ...]
@@ -113,12 +145,14 @@ class Component:
     clauses: tuple[Clause, ...]
     comparisons: tuple[Comparison, ...]
     sums: tuple[Sum, ...]
+    bounded: tuple[Bounded, ...]
     grids: Mapping[str, Grid]
+    derived: Mapping[str, Derived]
 
     @property
-    def numeric(self) -> tuple[Comparison | Sum, ...]:
-        """Comparisons and sums."""
-        return (*self.comparisons, *self.sums)
+    def numeric(self) -> tuple[Tie, ...]:
+        """Comparisons, sums and bounds."""
+        return (*self.comparisons, *self.sums, *self.bounded)
 
     def meets_clauses(self, codes: Mapping[str, NDArray[Any]]) -> Mask:
         """Which rows satisfy every clause, shape (rows,)."""
@@ -134,17 +168,22 @@ class Rules:
     Args:
         columns: of the schema, in order.
         constraints: as declared.
+        derived: columns to read as they are encoded, relative to others; constraints must be in canonical form then.
 
     Raises:
         ValueError: a constraint names a column or a value that is not there, or compares what cannot be compared.
             The message begins with the constraint.
     """
 
-    def __init__(self, columns: Sequence[ColumnBase], constraints: Sequence[Constraint]) -> None:
-        self._columns = {column.name: column for column in columns}
+    def __init__(
+        self, columns: Sequence[ColumnBase], constraints: Sequence[Constraint], derived: Sequence[Derived] = ()
+    ) -> None:
+        self.derived: Mapping[str, Derived] = {d.name: d for d in derived}
+        self._columns: dict[str, ColumnBase] = {c.name: self.derived.get(c.name, c) for c in columns}
         self.clauses: list[Clause] = []
         self.comparisons: list[Comparison] = []
         self.sums: list[Sum] = []
+        self.bounded: list[Bounded] = []
         self.constraints: tuple[Constraint, ...] = tuple(
             self._read(source, constraint) for source, constraint in enumerate(constraints)
         )
@@ -157,6 +196,9 @@ class Rules:
             if name not in self._columns:
                 raise ValueError(f"constraint {constraint.title!r}: {unknown('column', name, self._columns)}")
         problem = ""
+        if made := [d for d in self.derived.values() if d.source == source]:
+            self._derive(constraint, made)
+            return constraint
         try:
             match constraint:
                 case Forbid(where=where):
@@ -181,18 +223,37 @@ class Rules:
             raise ValueError(f"constraint {constraint.title!r}: {problem}")
         return constraint
 
+    def _derive(self, constraint: Constraint, made: Sequence[Derived]) -> None:
+        """What is left of a constraint by which columns are derived: which cells go together, and bounds."""
+        for each in made:
+            step = np.arange(each.size) < len(each.steps)
+            own = ~step & ~null_codes(each)
+            empty = [(name, null_codes(self._columns[name])) for name in each.base]
+            for name, null in empty:
+                self._add(each.source, [(name, ~null), (each.name, ~step)], derives=True)
+            self._add(each.source, [*empty, (each.name, ~own)], derives=True)
+            low, high = each.bounds
+            signs = (*(1 for _ in each.base), each.sign)
+            self.bounded.append(Bounded(each.name, (*each.base, each.name), signs, low, high, each.source))
+        if isinstance(constraint, Order):
+            places = [self.derived.get(name) for name in constraint.order]
+            for a, b in pairwise(places):
+                if a is not None and b is not None:
+                    inner, outer = (a, b) if b.sign > 0 else (b, a)
+                    self.comparisons.append(Comparison(inner.name, outer.name, int(constraint.strict), a.source))
+
     def _literals(self, conditions: Conditions) -> tuple[list[tuple[str, Mask]], Conditions]:
         places = list(self._columns)
         ordered = sorted(conditions, key=lambda condition: places.index(condition[0]))
         read = [(name, *literal(self._columns[name], items)) for name, items in ordered]
         return [(name, mask) for name, mask, _ in read], tuple((name, items) for name, _, items in read)
 
-    def _add(self, source: int, literals: Iterable[tuple[str, Mask]]) -> None:
+    def _add(self, source: int, literals: Iterable[tuple[str, Mask]], *, derives: bool = False) -> None:
         allowed: dict[str, Mask] = {}
         for name, mask in literals:
             allowed[name] = allowed[name] | mask if name in allowed else mask
         if not any(mask.all() for mask in allowed.values()):
-            self.clauses.append(Clause(tuple(allowed), tuple(allowed.values()), source))
+            self.clauses.append(Clause(tuple(allowed), tuple(allowed.values()), source, derives))
 
     def _comparable(self, names: Iterable[str]) -> None:
         columns = [self._columns[name] for name in names]
@@ -218,7 +279,7 @@ class Rules:
     @cached_property
     def components(self) -> tuple[Component, ...]:
         """Columns by what ties them together, in schema order."""
-        ties: list[Clause | Comparison | Sum] = [*self.clauses, *self.comparisons, *self.sums]
+        ties: list[Clause | Tie] = [*self.clauses, *self.comparisons, *self.sums, *self.bounded]
         scales = self._scales()
         return tuple(self._component(names, scales) for names in self._connected(tie.columns for tie in ties))
 
@@ -233,13 +294,15 @@ class Rules:
             clauses=tuple(c for c in self.clauses if c.columns[0] in columns),
             comparisons=tuple(c for c in self.comparisons if c.low in columns),
             sums=tuple(s for s in self.sums if s.total in columns),
+            bounded=tuple(_scaled(b, scales[b.derived]) for b in self.bounded if b.derived in columns),
             grids={name: _grid(column, scales[name]) for name, column in columns.items() if name in scales},
+            derived={name: each for name, each in self.derived.items() if name in columns},
         )
 
     def _scales(self) -> dict[str, int]:
         """For every compared or added column the common grid units in one of its own."""
         scales: dict[str, int] = {}
-        ties: list[Comparison | Sum] = [*self.comparisons, *self.sums]
+        ties: list[Tie] = [*self.comparisons, *self.sums, *self.bounded]
         for names in self._connected(tie.columns for tie in ties):
             columns = [self._columns[name] for name in names]
             finest = max(_unit(column) for column in columns)
@@ -282,16 +345,23 @@ def _family(column: ColumnBase) -> str | None:
 
 def _unit(column: ColumnBase) -> int:
     """Grid units of its own in one day for dates, in 1.0 for numbers."""
+    column = column.own if isinstance(column, Derived) else column
     if isinstance(column, Float):
         return column.unit
     return _DAY if isinstance(column, Datetime) else 1
 
 
+def _scaled(bounded: Bounded, step: int) -> Bounded:
+    return replace(bounded, low=bounded.low * step, high=bounded.high * step)
+
+
 def _grid(column: ColumnBase, step: int) -> Grid:
-    null, edges = null_codes(column), edges_of(column)
+    edges = edges_of(column)
+    cells = len(edges) - 1
     low, high = np.zeros(column.size, dtype=np.int64), np.zeros(column.size, dtype=np.int64)
-    low[: column.cells], high[: column.cells] = edges[:-1] * step, (edges[1:] - 1) * step
-    return Grid(low, high, null, step, column.partition if isinstance(column, BinnedBase) else None)
+    low[:cells], high[:cells] = edges[:-1] * step, (edges[1:] - 1) * step
+    bins = column.steps if isinstance(column, Derived) else column.partition if isinstance(column, BinnedBase) else None
+    return Grid(low, high, np.arange(column.size) >= cells, step, bins)
 
 
-__all__ = ["Clause", "Comparison", "Component", "Grid", "Integers", "Rules", "Sum"]
+__all__ = ["Bounded", "Clause", "Comparison", "Component", "Grid", "Integers", "Rules", "Sum", "Tie"]

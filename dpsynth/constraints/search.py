@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dpsynth.constraints.boxes import Boxes, place, possible
 from dpsynth.constraints.literals import Mask
-from dpsynth.constraints.rules import Comparison, Component, Integers
+from dpsynth.constraints.rules import Bounded, Comparison, Component, Integers
 
 MOST_STEPS = 5000
 _NEAR = 0.5
@@ -84,8 +84,7 @@ class _Search:
             if self.wanted is not None:
                 domain[self.wanted[name]] = True
             if name in self.keep and self.wanted is not None:
-                domain[:] = False
-                domain[self.wanted[name]] = True
+                domain[:] = self._agreeing(name)
             domains[name] = domain
         self.costs = {name: self._costs(name) for name in self.component.columns}
         stack = [iter([domains])]
@@ -98,6 +97,15 @@ class _Search:
         if self.best is None and self.ended:
             raise SearchEnded
         return self.best
+
+    def _agreeing(self, name: str) -> Mask:
+        """The codes that a column to be kept may have: the one it has, or any step that leads to a derived value."""
+        assert self.wanted is not None
+        code, point, each = self.wanted[name], self.keep[name], self.component.derived.get(name)
+        if each is None or point is None:
+            return np.asarray(np.arange(self.component.sizes[name]) == code)
+        at = int(np.searchsorted(each.own.partition.edges, point // self.component.grids[name].step, side="right"))
+        return each.agreeing(at - 1)
 
     def _below(self, domains: dict[str, Mask]) -> Iterator[dict[str, Mask]]:
         """The branches of one column, the likeliest code first; none where they cannot beat the best."""
@@ -138,6 +146,12 @@ class _Search:
             low, high = [int(g.low[code]) for g, code in cells], [int(g.high[code]) for g, code in cells]
             if isinstance(tie, Comparison):
                 broken = low[0] + tie.gap > high[1]
+            elif isinstance(tie, Bounded):
+                at = self.keep.get(tie.derived)
+                floor, ceiling = (tie.low, tie.high) if at is None else (at, at)
+                least = sum(a if s > 0 else -b for a, b, s in zip(low, high, tie.signs, strict=True))
+                most = sum(b if s > 0 else -a for a, b, s in zip(low, high, tie.signs, strict=True))
+                broken = least > ceiling or most < floor
             else:
                 broken = sum(low[1:]) > high[0] or sum(high[1:]) < low[0]
             if broken:
@@ -210,10 +224,11 @@ class _Search:
             point = self.keep.get(name)
             low[name] = np.array([grid.low[full].min() if full.any() else 0])
             high[name] = np.array([grid.high[full].max() if full.any() else 0])
-            if point is not None and full.any():
+            if point is not None and full.any() and name not in self.component.derived:
                 low[name] = high[name] = np.array([point])
         live = [~np.logical_or.reduce([null[name] for name in tie.columns]) for tie in self.component.numeric]
-        boxes = Boxes(self.component, low, high, null, live)
+        values = {n: np.array([at]) for n in self.component.derived if (at := self.keep.get(n)) is not None}
+        boxes = Boxes(self.component, low, high, null, live, values)
         boxes.narrow()
         for tie, binds in zip(self.component.numeric, live, strict=True):
             for name in tie.columns if binds[0] else ():
@@ -282,6 +297,7 @@ def _of(component: Component, sources: Container[int]) -> Component:
         clauses=tuple(c for c in component.clauses if c.source in sources),
         comparisons=tuple(c for c in component.comparisons if c.source in sources),
         sums=tuple(s for s in component.sums if s.source in sources),
+        bounded=tuple(b for b in component.bounded if b.source in sources),
     )
 
 

@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsynth.constraints.rules import Comparison, Component, Grid, Integers, Sum
+from dpsynth.constraints.rules import Bounded, Comparison, Component, Grid, Integers, Tie
 
 Shares = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ _LEAST = 0.25 / _POINTS
 """The share of a combination that is possible although no point drawn satisfied it."""
 
 
-def share(component: Component, tie: Comparison | Sum) -> Shares | None:
+def share(component: Component, tie: Tie) -> Shares | None:
     """The share of each combination of base codes that satisfies a tie, axes as its columns; 1 where a cell is empty.
 
     Returns:
@@ -33,6 +33,8 @@ def share(component: Component, tie: Comparison | Sum) -> Shares | None:
     grids = [component.grids[name] for name in tie.columns]
     if prod(len(grid.low) for grid in grids) > MOST_CELLS:
         return None
+    if isinstance(tie, Bounded):
+        return _bounded(tie, grids)
     return _compared(tie, *grids) if isinstance(tie, Comparison) else _added(grids)
 
 
@@ -78,6 +80,22 @@ def _added(grids: list[Grid]) -> Shares:
     whole = np.ones([len(grid.low) for grid in grids])
     whole[tuple(slice(0, n) for n in table.shape)] = table
     return whole
+
+
+def _bounded(tie: Bounded, grids: list[Grid]) -> Shares:
+    least = most = np.zeros(())
+    empty = np.zeros((), dtype=bool)
+    for grid, sign in zip(grids, tie.signs, strict=True):
+        least = np.add.outer(least, grid.low if sign > 0 else -grid.high)
+        most = np.add.outer(most, grid.high if sign > 0 else -grid.low)
+        empty = np.logical_or.outer(empty, grid.null)
+    table = np.where((most < tie.low) | (least > tie.high), 0.0, 1.0)
+    rng = np.random.default_rng(1)
+    drawn = [rng.permuted(_points(grid), axis=1) * sign for grid, sign in zip(grids, tie.signs, strict=True)]
+    for cell in np.argwhere(~empty & (table > 0) & ((least < tie.low) | (most > tie.high))):
+        value = np.add.reduce([points[code] for points, code in zip(drawn, cell, strict=True)])
+        table[tuple(cell)] = max(float(((tie.low <= value) & (value <= tie.high)).mean()), _LEAST)
+    return np.where(empty, 1.0, table)
 
 
 __all__ = ["MOST_CELLS", "Shares", "share"]

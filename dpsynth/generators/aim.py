@@ -44,12 +44,12 @@ class AIM:
 
     Where it differs from the paper: the one-ways are denoised, then rare cells merged and neighbours in ordered
     columns grouped, so that pairs are asked over few cells; one-ways that came out too noisy for the number of
-    rows are measured once more; candidates are scored on one low-variance sample of the current model, not by
-    inference for each (the model is public, so this costs nothing); estimation smooths (see `estimate`); the one-ways
-    get a larger share of the budget, and rounds are fewer and larger; a candidate that takes much of the model's room
-    must mend more than one that takes little. The last rounds go beyond the junction tree: particles drawn from the
-    model are weighted (`dpsynth.graphical.raking`) to fit pairs that it has no room for, and pairs of ordered columns
-    over a few groups each. `AIM.paper` has the settings of the paper.
+    rows are measured once more; candidates are scored by what one pass over the current model, or one low-variance
+    sample of it, says of all of them (`Expected`; the model is public, so this costs nothing); estimation smooths
+    (see `estimate`); the one-ways get a larger share of the budget, and rounds are fewer and larger; a candidate that
+    takes much of the model's room must mend more than one that takes little. The last rounds go beyond the junction
+    tree: particles drawn from the model are weighted (see `rake`) to fit pairs that it has no room for, and pairs of
+    ordered columns over a few groups each. `AIM.paper` has the settings of the paper.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
@@ -302,7 +302,7 @@ class _Run:
         penalties = [
             round(w * (noise_of_a_cell * self.cells[c] + prices[c])) for c, w in zip(candidates, weights, strict=True)
         ]
-        expected = Expected(self.graphical, self.rng, len(candidates))
+        expected = Expected(self.graphical, self.rng, sum(len(c) == 2 for c in candidates))
         chosen = self.view.select(candidates, expected, choice, weights=weights, penalties=penalties)
         answer = self.view.count(chosen, noise)
         self.measurements += measured([answer])

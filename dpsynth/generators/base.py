@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accountants import Allowance, ExponentialMechanism, Gaussian, Plan
+from accountants import Allowance, ExponentialMechanism, Gaussian, Plan, SubsampledGaussian
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.hints import Hints
 from dpsynth.measurement import NoisyCounts
+from dpsynth.training import KernelLoss
 
 
 class Projectable(Protocol):
@@ -67,6 +68,37 @@ class PrivateTable(Protocol):
         """
         ...
 
+    def train(
+        self,
+        module: Any,
+        loss: KernelLoss,
+        noise: SubsampledGaussian,
+        *,
+        optimizer: Any,
+        max_grad_norm: float,
+        expected_batch_size: float,
+        public: Callable[[], Any] | None = None,
+        numerics: str = "exact",
+    ) -> Iterator[None]:
+        """DP-SGD on units, a charged step for each ``next``; it yields nothing and ends with the last planned step.
+
+        The parameters of `module` (a `torch.nn.Module` of listed layers, see `dpsynth.layers`) are stepped in place by
+        `optimizer` (a `torch.optim.Optimizer` of them). They are public: between steps they may be read, clipped or
+        averaged, and the learning rate set.
+
+        Args:
+            module: what is trained, on the device where it is.
+            loss: on one real row, from `dpsynth.training`.
+            noise: the planned event; all its steps belong to this training.
+            optimizer: sees noised gradients only.
+            max_grad_norm: C, the most that one unit's gradient may be in L2.
+            expected_batch_size: what the noisy sum is divided by: declared, such as ``sample_rate * about_rows``.
+            public: called once a step; returns a scalar loss computed without rows (of fakes, or a penalty on
+                parameters), whose gradient is added after the noise.
+            numerics: ``exact``, or ``idealised``, which the recipe must declare (`numerics`) for its plan to say so.
+        """
+        ...
+
 
 @runtime_checkable
 class Model(Protocol):
@@ -96,7 +128,11 @@ class Model(Protocol):
 
 
 class Generator(Protocol):
-    """A frozen recipe. ``name`` and ``parameters()`` are what the plan, the ledger and the certificate record."""
+    """A frozen recipe. ``name`` and ``parameters()`` are what the plan, the ledger and the certificate record.
+
+    One that trains with idealised numerics says so in an attribute ``numerics = "idealised"``; without it a plan claims
+    ``exact``.
+    """
 
     @property
     def name(self) -> str:

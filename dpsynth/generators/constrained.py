@@ -25,8 +25,9 @@ def constrained(model: Model, rules: Rules) -> Model:
     """The model with what constraints rule out given probability zero, and its marginals fitted again.
 
     It is made from the model and the schema alone, at no cost. Constraints over more cells than the model has room for
-    are left to sampling, and so are models of other kinds. Merged cells carry the share of their base cells
-    that satisfies a constraint.
+    are left to sampling, and so are models of other kinds. Merged cells carry the share of their base cells that
+    satisfies a constraint. Which cells of a derived column go with an empty base is left to sampling too: where they
+    are drowned in noise, the fit would move the base, which was counted well.
     """
     if not rules or not isinstance(model, MarginalModel):
         return model
@@ -47,7 +48,7 @@ def _tables(recoding: Recoding, rules: Rules, limit: int) -> Iterator[tuple[Cliq
     """For every tie of at most `limit` merged cells the share of each combination that satisfies it."""
     for component in rules.components:
         for clause in component.clauses:
-            if recoding.domain.size(clause.columns) <= limit:
+            if not clause.derives and recoding.domain.size(clause.columns) <= limit:
                 yield clause.columns, _clause(recoding, clause)
         for tie in component.numeric:
             if recoding.domain.size(tie.columns) <= limit and (table := share(component, tie)) is not None:

@@ -29,10 +29,10 @@ class Expected:
     Args:
         model: the model, which is public.
         rng: what the sample is drawn with.
-        candidates: how many marginals will be asked for, about.
+        pairs: how many pairs will be asked for, about.
     """
 
-    def __init__(self, model: GraphicalModel, rng: np.random.Generator, candidates: int) -> None:
+    def __init__(self, model: GraphicalModel, rng: np.random.Generator, pairs: int) -> None:
         self._model = model
         self._domain = model.domain
         self._rng = rng
@@ -42,7 +42,7 @@ class Expected:
         self._blocks = {
             a: slice(e - s, e) for a, s, e in zip(model.domain.attributes, model.domain.shape, ends, strict=True)
         }
-        exactly = 2 * work <= self._rows * candidates and room <= MAX_NUMBERS
+        exactly = 2 * work <= self._rows * pairs and room <= MAX_NUMBERS
         self._pairs = two_way(model.calibrated) * model.total if exactly else None
 
     def project(self, clique: Clique) -> NDArray[np.float64]:

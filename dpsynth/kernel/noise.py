@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from threading import Lock
 from typing import NoReturn, Protocol, final
 
@@ -107,6 +108,23 @@ class Noise:
     def key(self) -> bytes:
         """A fresh 256-bit secret key."""
         return self.__bits.words(4).tobytes()
+
+    def uniforms(self, size: int) -> NDArray[np.float64]:
+        """`size` numbers, uniform on the open interval (0, 1), of 53 bits. For randomness that is not noise."""
+        return ((self.__bits.words(size) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+    def poisson(self, rate: float, count: int) -> NDArray[np.int64]:
+        """Which of `count` units take part: each on its own with probability `rate`, rounded down to 64 bits.
+
+        Raises:
+            ValueError: a rate that is not above 0 and at most 1.
+        """
+        if not (0.0 < rate <= 1.0):
+            raise ValueError(f"a sampling rate is above 0 and at most 1, got {rate!r}")
+        words = self.__bits.words(count)
+        if rate == 1.0:
+            return np.arange(count)
+        return np.flatnonzero(words < np.uint64(int(Fraction(rate) * 2**64)))
 
     def rounded_gaussian(self, sigma: float, size: int) -> NDArray[np.int64]:
         """`size` independent draws of ``round(Z)``, ``Z ~ N(0, sigma^2)``.

@@ -33,7 +33,8 @@ class Rows:
         check_structure(opened, schema)
         encoder = Encoder(schema)
         names = [*schema.domain.attributes, *([schema.unit] if schema.unit is not None else [])]
-        # Bytes that grow in place: joining arrays of all batches at the end would take every code twice.
+        # Bytes that grow in place. Small arrays of all batches, joined at the end, would be freed one column at a time,
+        # but the process would keep their memory: every code twice (experiments/counting.py).
         grown = {a: bytearray() for a in schema.domain.attributes}
         units = bytearray()
         labels: dict[bytes, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import prod
@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, TypeVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from accountants import ExponentialMechanism, Gaussian, Meter
+from accountants import ExponentialMechanism, Gaussian, Meter, SubsampledGaussian
 from accountants.exact import floor_float
 from dpsynth.domain import Clique, Domain
 from dpsynth.errors import KernelError
@@ -21,6 +21,7 @@ from dpsynth.kernel.noise import MAX_SIGMA, Noise
 from dpsynth.kernel.rows import Rows
 from dpsynth.kernel.select import chunks, errors, integers, rounded_estimates
 from dpsynth.measurement import Answer, NoisyCounts, Selected
+from dpsynth.training import KernelLoss
 
 CACHED_CELLS = 2**24
 """Exact counts kept between selections of one view, in cells (128 MiB)."""
@@ -40,25 +41,39 @@ class _Run:
     noise: Noise
     at_most: int
     transcript: list[Answer] = field(default_factory=list)
+    idealised: bool = False
 
 
 @final
 class PrivateTable:
     """Private rows behind a running reservation's meter.
 
-    It has a public `domain`, answers `count`, `count_all` and `select`, and gives nothing else away: no length, no
-    iteration, no repr, no pickle. Arguments are checked before the charge and depend on public things only.
+    It has a public `domain`, answers `count`, `count_all` and `select`, trains a module by `train`, and gives nothing
+    else away: no length, no iteration, no repr, no pickle. Arguments are checked before the charge and depend on public
+    things only.
 
     **Guarantee.** Each answer is mu-GDP for the event it was charged as, for one unit of at most k rows added or
     removed (docs/proofs), however later questions depend on earlier answers.
     """
 
-    __slots__ = ("__cache", "__cached", "__codes", "__domain", "__known", "__recoding", "__run", "__weakref__")
+    __slots__ = (
+        "__cache",
+        "__cached",
+        "__codes",
+        "__domain",
+        "__known",
+        "__recoding",
+        "__run",
+        "__units",
+        "__weakref__",
+    )
 
     def __init__(self, rows: Rows, meter: Meter, noise: Noise | None = None) -> None:
         source = Noise() if noise is None else noise
         at_most = rows.schema.at_most
-        self.__codes: Mapping[str, NDArray[Any]] = sealed(lambda: _bounded(rows, source.key()))
+        held: tuple[Mapping[str, NDArray[Any]], NDArray[np.int64] | None]
+        held = sealed(lambda: _bounded(rows, source.key()))
+        self.__codes, self.__units = held
         self.__domain = rows.domain
         self.__run = _Run(meter, source, at_most)
         self.__recoding: Mapping[str, NDArray[np.int64]] = {}
@@ -78,8 +93,9 @@ class PrivateTable:
 
     @property
     def numerics(self) -> str:
-        """How its noise is made: ``exact``, or ``seeded`` in tests."""
-        return self.__run.noise.numerics
+        """How its noise is made: ``exact``, ``idealised`` once a training asked for it, or ``seeded`` in tests."""
+        made = self.__run.noise.numerics
+        return "idealised" if made == "exact" and self.__run.idealised else made
 
     @property
     def transcript(self) -> tuple[Answer, ...]:
@@ -112,6 +128,7 @@ class PrivateTable:
         view.__codes = codes
         view.__domain = Domain.of(sizes)
         view.__run = self.__run
+        view.__units = self.__units
         view.__recoding = recoding
         view.__cache = {}
         view.__cached = 0
@@ -186,6 +203,59 @@ class PrivateTable:
         self.__run.transcript.append(Selected(asked, index))
         return asked[index]
 
+    def train(
+        self,
+        module: Any,
+        loss: KernelLoss,
+        noise: SubsampledGaussian,
+        *,
+        optimizer: Any,
+        max_grad_norm: float,
+        expected_batch_size: float,
+        public: Callable[[], Any] | None = None,
+        numerics: str = "exact",
+    ) -> Iterator[None]:
+        """DP-SGD: each ``next`` charges one step, samples units, clips each unit's gradient to `max_grad_norm`, adds
+        noise of ``noise_multiplier * max_grad_norm``, divides by `expected_batch_size` and steps the optimizer.
+
+        It yields nothing and ends after the last planned step. Between steps the parameters are public and may be
+        changed (clipped, averaged, the learning rate set). See `dpsynth/kernel/train.py` for the arguments.
+
+        Raises:
+            UnplannedEvent: the plan does not admit the training or the step; nothing was looked at.
+            ValueError: a module, loss or figure that cannot be trained with.
+            ImportError: PyTorch is missing.
+        """
+        from dpsynth.kernel.train import Training, Units  # PyTorch, when first used
+
+        expect(noise, SubsampledGaussian)
+        training = Training(
+            module,
+            loss,
+            noise,
+            self.__domain,
+            self.__run.at_most,
+            optimizer=optimizer,
+            max_grad_norm=max_grad_norm,
+            expected_batch_size=expected_batch_size,
+            public=public,
+            numerics=numerics,
+        )
+        self.__run.idealised |= numerics == "idealised"
+
+        def steps() -> Iterator[None]:
+            meter, source, units = self.__run.meter, self.__run.noise, None
+            codes = {attribute: self.__codes[attribute] for attribute in self.__domain.attributes}
+            for _ in range(noise.steps):
+                meter.charge_step(noise)
+                if units is None:
+                    units = sealed(lambda: Units.of(codes, self.__units))
+                gradient = sealed(partial(training.noisy, units, source))
+                training.descend(gradient)
+                yield
+
+        return steps()
+
     def __checked(self, clique: Clique) -> Clique:
         """The clique in domain order; one object for equal ones, since the transcript keeps every candidate."""
         if type(clique) is tuple and clique in self.__known:
@@ -238,13 +308,13 @@ def _recode(codes: NDArray[Any], table: NDArray[np.int64]) -> NDArray[Any]:
     return coarser
 
 
-def _bounded(rows: Rows, key: bytes) -> dict[str, NDArray[Any]]:
-    """The codes, with at most k rows of each unit left."""
+def _bounded(rows: Rows, key: bytes) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64] | None]:
+    """The codes, with at most k rows of each unit left, and the unit of each row (None: each row is one)."""
     codes, units, names = rows._open()
     if units is None:
-        return codes
+        return codes, None
     keep = bound(units, names, _Content(codes), rows.schema.at_most, key)
-    return {attribute: column[keep] for attribute, column in codes.items()}
+    return {attribute: column[keep] for attribute, column in codes.items()}, units[keep]
 
 
 def sealed(look: Callable[[], T]) -> T:

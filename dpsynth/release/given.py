@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dpsynth.codec import codec
 from dpsynth.columns import ColumnBase, Date, Datetime, Float, Integer
-from dpsynth.encoding import Encoder
+from dpsynth.encoding import MISSING_LABEL, Encoder
 from dpsynth.errors import BundleError
 from dpsynth.text import cell_text
 
@@ -27,7 +28,7 @@ class Supplied:
 
     Attributes:
         frame: as they were supplied.
-        codes: what they encode to.
+        codes: what they encode to, each as its column is declared.
         exact: numbers and dates as they are released, at the column's type and decimals.
         points: the same in the column's own grid units; anything where a cell is empty.
     """
@@ -152,12 +153,10 @@ def _points(column: ColumnBase, exact: pd.Series[Any]) -> NDArray[np.int64]:
 
 
 def _codes(name: str, cells: pd.Series[Any], encoder: Encoder) -> NDArray[Any]:
-    codes = encoder.encode_column(name, cells)
-    outside = encoder.domain[name] - 1
-    wrong = codes == outside
+    codes, column = encoder.encode_column(name, cells), encoder.schema.column(name)
+    wrong = codes == column.outside_code
     if not wrong.any():
         return codes
-    column = encoder.schema.column(name)
     text = (cell_text(cells.iloc[int(np.flatnonzero(wrong)[0])]) or "").strip()
     if not text and not column.missing:
         raise BundleError(
@@ -168,7 +167,7 @@ def _codes(name: str, cells: pd.Series[Any], encoder: Encoder) -> NDArray[Any]:
         raise BundleError(
             f"{_which(wrong)} given for column {name!r} are not in the schema; allowed: {column.type}, {_range(column)}"
         )
-    labels = encoder.decode_labels(name)[:-1]
+    labels = [*codec(column).labels(), *([MISSING_LABEL] if column.missing else [])]
     shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
     near = get_close_matches(text, labels, n=1)  # names a value of the schema, not the one that was given
     hint = f"did you mean {near[0]!r}? allowed are" if near else "allowed are"

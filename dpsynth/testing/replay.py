@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from accountants import ExponentialMechanism, Gaussian, Meter
+from accountants import ExponentialMechanism, Gaussian, Meter, SubsampledGaussian
 from accountants.exact import floor_float
 from dpsynth.domain import Clique
 from dpsynth.generators.base import Projectable
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
 from dpsynth.measurement import Answer, NoisyCounts, Selected
+from dpsynth.testing.bits import SeededBits
+from dpsynth.training import KernelLoss
 
 
 @dataclass
@@ -83,6 +85,44 @@ class ReplayTable:
         for clique, answer in zip(cliques, answers, strict=True):
             assert answer.clique == self.domain.clique(clique), "the script answers another question"
         return answers
+
+    def train(
+        self,
+        module: Any,
+        loss: KernelLoss,
+        noise: SubsampledGaussian,
+        *,
+        optimizer: Any,
+        max_grad_norm: float,
+        expected_batch_size: float,
+        public: Callable[[], Any] | None = None,
+        numerics: str = "exact",
+    ) -> Iterator[None]:
+        """Every step is charged and made of noise alone, which repeats: as if no unit were ever sampled."""
+        from dpsynth.kernel.train import Training
+
+        training = Training(
+            module,
+            loss,
+            noise,
+            self.domain,
+            1,
+            optimizer=optimizer,
+            max_grad_norm=max_grad_norm,
+            expected_batch_size=expected_batch_size,
+            public=public,
+            numerics=numerics,
+        )
+
+        def steps() -> Iterator[None]:
+            source = Noise(SeededBits(self._script.position))
+            self._script.asked.append(f"train {loss} {noise}")
+            for _ in range(noise.steps):
+                self._meter.charge_step(noise)
+                training.descend(training.blank(source))
+                yield
+
+        return steps()
 
     def select(
         self,

@@ -30,6 +30,9 @@ class NoNoise:
 
     numerics = "none"
 
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+
     def key(self) -> bytes:
         """32 zero bytes: which rows of a unit stay does not change from run to run."""
         return bytes(32)
@@ -37,6 +40,14 @@ class NoNoise:
     def rounded_gaussian(self, sigma: float, size: int) -> NDArray[np.int64]:
         """`size` zeros."""
         return np.zeros(size, np.int64)
+
+    def uniforms(self, size: int) -> NDArray[np.float64]:
+        """`size` numbers of a seeded stream: latent codes need some, whatever the noise."""
+        return self._rng.uniform(size=size)
+
+    def poisson(self, rate: float, count: int) -> NDArray[np.int64]:
+        """Samples of the units from a seeded stream: without them every step would be on the whole table."""
+        return np.flatnonzero(self._rng.uniform(size=count) < rate)
 
     def choose(self, scores: Sequence[int], rate: float, sensitivity: int) -> int:
         """The index of the highest score, the first of equals."""

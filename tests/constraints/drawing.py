@@ -108,14 +108,16 @@ def _constraint(draw, columns):
         groups = [group for group in groups if len(group) > 1]
         if groups:
             names = draw(st.permutations(draw(st.sampled_from(groups))))
-            return Order(order=tuple(names[: draw(st.integers(2, 3))]), strict=draw(st.booleans()))
+            strict, derive = draw(st.booleans()), draw(st.sampled_from([None, True, False]))
+            return Order(order=tuple(names[: draw(st.integers(2, 3))]), strict=strict, derive=derive)
     if kind == "total":
         whole = [c.name for c in columns if _number(c) and getattr(c, "decimals", 0) == 0]
         tenths = [c.name for c in columns if _number(c) and getattr(c, "decimals", 0) == 1]
         groups = [group for group in (whole, tenths) if len(group) > 1]
         if groups:
             names = draw(st.permutations(draw(st.sampled_from(groups))))
-            return Total(total=names[0], parts=tuple(names[1 : 1 + draw(st.integers(1, 2))]))
+            derive = draw(st.sampled_from([None, False]))
+            return Total(total=names[0], parts=tuple(names[1 : 1 + draw(st.integers(1, 2))]), derive=derive)
     if kind == "implies":
         return Implies(when=draw(_conditions(columns)), then=draw(_conditions(columns)))
     return Forbid(where=draw(_conditions(columns)))

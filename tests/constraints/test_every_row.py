@@ -35,9 +35,10 @@ def test_every_row_satisfies_every_constraint(schema, seed, told, rows):
     assert broken(schema, frame) == {}
     assert len(frame) == rows
     assert tally.broken >= 0
-    for name in schema.names:  # codes and values say the same
-        read = encoder.encode_column(name, frame[name])
-        inside = np.asarray(codes[name]) < schema.column(name).outside_code
+    again = encoder.encode(frame)
+    for column in schema.encoded:  # codes and values say the same
+        name, read = column.name, again[column.name]
+        inside = np.asarray(codes[name]) < column.outside_code
         np.testing.assert_array_equal(read[inside], np.asarray(codes[name])[inside])
         assert frame[name][~inside].isna().all()
 

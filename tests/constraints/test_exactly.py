@@ -49,6 +49,10 @@ def _satisfies(component, at):
         parts = [at[part] for part in tie.parts]
         if None not in (at[tie.total], *parts) and at[tie.total] != sum(parts):
             return False
+    for tie in component.bounded:
+        parts = [at[part] for part in tie.parts]
+        if None not in parts and not tie.low <= sum(map(int.__mul__, tie.signs, parts)) <= tie.high:
+            return False
     return True
 
 
@@ -57,7 +61,7 @@ def cyclic(component):
     ties = [tie.columns for tie in component.numeric]
     links, nodes = sum(map(len, ties)), len(ties) + len({name for tie in ties for name in tie})
     groups = 1 if ties else 0
-    return bool(component.sums) and links > nodes - groups
+    return bool(component.sums or component.bounded) and links > nodes - groups
 
 
 @settings(deadline=None, max_examples=80)
@@ -147,7 +151,7 @@ def test_points_of_a_total_are_those_of_its_parts():
         f"columns: {{a: {spec}, b: {spec}, t: {{type: float, min: 0, max: 19.8, decimals: 1, bins: 2}}}}\n"
         "constraints: [{total: t, parts: [a, b]}]"
     )
-    (component,) = schema.rules.components
+    (component,) = Rules(schema.columns, schema.constraints).components
     codes = {"a": np.zeros(20_000, int), "b": np.zeros(20_000, int), "t": np.ones(20_000, int)}
     points, held = place(component, codes, {}, np.random.default_rng(0))
     assert held.all()
@@ -219,13 +223,14 @@ def test_a_fine_total_that_no_model_holds_follows_its_parts():
         return {name: given.get(name, rng.integers(0, 1500, rows)) for name in schema.names}
 
     rng = np.random.default_rng(0)
-    held = enforce(schema.rules, independent(5000, rng, {}), rng, independent)
+    rules = Rules(schema.columns, schema.constraints)
+    held = enforce(rules, independent(5000, rng, {}), rng, independent)
     assert (held.codes["a"] == held.codes["b"]).all()
     assert held.tally.redrawn == held.tally.broken
     assert np.unique(held.codes["a"]).size > 1400
     fixed = {"b": np.full(50, 7)}
     rows = independent(50, rng, {"b": np.full(50, 7)})
-    kept = enforce(schema.rules, rows, rng, independent, fixed=fixed)
+    kept = enforce(rules, rows, rng, independent, fixed=fixed)
     assert set(kept.codes["a"]) == set(kept.codes["b"]) == {7}
     assert kept.tally.repaired > 0
 

@@ -51,11 +51,11 @@ def test_cost_counts_all_bags_and_the_largest():
     assert two_way_cost(tree) == (18 * 9, 12 * 9)
 
 
-@pytest.mark.parametrize("candidates", [10**6, 0], ids=["exactly", "sampled"])
-def test_expected_counts_are_the_models_own(candidates):
+@pytest.mark.parametrize("pairs", [10**6, 0], ids=["exactly", "sampled"])
+def test_expected_counts_are_the_models_own(pairs):
     model = fitted(CLIQUES[4])
-    expected = Expected(model, np.random.default_rng(0), candidates)
+    expected = Expected(model, np.random.default_rng(0), pairs)
     for clique in [("a", "b"), ("a", "e"), ("b", "d"), ("a", "b", "f")]:
-        sampled = not candidates or len(clique) > 2
+        sampled = not pairs or len(clique) > 2
         # A sample of 500 rows: a cell is off by less than six standard deviations.
         np.testing.assert_allclose(expected.project(clique), model.project(clique), atol=60 if sampled else 1e-9)

@@ -94,7 +94,9 @@ def kept_of_a_source(table, cuts):
     rows = Rows(pa.concat_tables(parts) if parts else types.empty_table(), SCHEMA)
     codes, units, names = rows._open()
     keep = bound(units, names, _Content(codes), SCHEMA.at_most, KEY)
-    assert {a: c.tolist() for a, c in _bounded(rows, KEY).items()} == {a: c[keep].tolist() for a, c in codes.items()}
+    left, whose = _bounded(rows, KEY)
+    assert {a: c.tolist() for a, c in left.items()} == {a: c[keep].tolist() for a, c in codes.items()}
+    assert whose.tolist() == units[keep].tolist()
     result: dict[bytes, Counter] = {}
     for unit, v, w in zip(units[keep], codes["v"][keep], codes["w"][keep], strict=True):
         result.setdefault(names[unit], Counter())[int(v), int(w)] += 1

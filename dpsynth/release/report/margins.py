@@ -160,8 +160,8 @@ def _averaged(answers: list[NoisyCounts]) -> Counted:
 def columns(schema: Schema, transcript: Transcript, codes: Codes, rows: int, total: float) -> Iterator[ColumnMargin]:
     """Every column with its best noisy margin, in schema order."""
     encoder, domain, measured = Encoder(schema), schema.domain, counted(transcript)
-    for name in domain.attributes:
-        column, labels = schema.column(name), encoder.decode_labels(name)
+    for column in schema.encoded:
+        name, labels = column.name, encoder.decode_labels(column.name)
         released = np.bincount(codes[name], minlength=domain[name]) / rows
         crowded = _crowded(column, labels, released)
         answer = _best(measured, name)

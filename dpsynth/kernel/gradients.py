@@ -1,0 +1,288 @@
+"""Per-unit gradients as integer vectors of bounded norm, and their sum. Never leaves the kernel without noise.
+
+A linear layer's gradient for one row is the outer product of what goes into it and the derivative at what comes out
+(Goodfellow 2015, "Efficient per-example gradient computations"). Both factors are rounded to integers, so that norms,
+inner products and sums are exact at the speed of matrix products, and no per-row gradient is ever laid out. Rows are
+columns here, as in `modules`.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dpsynth.kernel.losses import RowLoss
+from dpsynth.kernel.modules import Layer, Trace
+
+SCALE = 2**22
+"""The clipping norm in steps of the grid: one unit's integer vector has L2 norm at most this."""
+MAX_ROWS = 64
+"""Most rows of a unit in training: their inner products, all pairs of them, fit 64 bits."""
+_INPUT = 2.0**10
+"""Norm of a layer's rounded input; that of its rounded derivative is then at most `SCALE` over it when clipped."""
+_LARGEST = 2.0**14
+"""Bound on an integer derivative: where inputs vanish nothing else bounds it."""
+_PROBES = 3
+_INPUT_CAP, _PAIR_CAP = 2.0**21, 2.0**42
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """A layer's gradients of many rows: row ``r`` has ``outer(derivatives[:, r], inputs[:, r])``.
+
+    Attributes:
+        inputs: whole numbers, float64, shape (inputs, rows).
+        derivatives: float64, shape (outputs, rows).
+        mask: shape (outputs, inputs), or None where every entry is trained.
+    """
+
+    inputs: Tensor
+    derivatives: Tensor
+    mask: Tensor | None
+
+
+@final
+class Pairs:
+    """Inner products of the gradients of rows of one unit, all pairs of them, in passes of one shape.
+
+    Args:
+        factors: of each layer.
+        units: shape (rows,), each row's unit; those of a unit stand together.
+        at_most: k.
+        block: pairs of one pass.
+    """
+
+    def __init__(self, factors: list[Factors], units: NDArray[np.int64], at_most: int, block: int) -> None:
+        rows = np.arange(len(units))
+        left, right = [rows], [rows]
+        for lag in range(1, at_most):
+            left.append(np.flatnonzero(units[lag:] == units[:-lag]))
+            right.append(left[-1] + lag)
+        first, second = np.concatenate(left), np.concatenate(right)
+        self.units = units[first]
+        self.weight = np.where(first == second, 1, 2)  # how often a pair counts in the square of a unit's sum
+        device = factors[0].inputs.device
+        self._passes: list[tuple[Tensor, Tensor]] = []
+        for start in range(0, len(first), block):
+            ends = [side[start : start + block] for side in (first, second)]
+            padded = [torch.from_numpy(np.pad(end, (0, block - len(end)))).to(device) for end in ends]
+            self._passes.append((padded[0], padded[1]))
+        self._masks = [layer.mask for layer in factors]
+        self._inputs = [[self._of_inputs(layer, *pair) for pair in self._passes] for layer in factors]
+
+    def products(self, layer: int, derivatives: Tensor) -> NDArray[np.float64]:
+        """Of one layer, with these derivatives: shape (pairs,). Of whole numbers below 2^53 they are exact."""
+        mask, found = self._masks[layer], []
+        for (a, b), inputs in zip(self._passes, self._inputs[layer], strict=True):
+            outputs = derivatives[:, a] * derivatives[:, b]
+            found.append(outputs.sum(dim=0) * inputs if mask is None else ((mask.T @ outputs) * inputs).sum(dim=0))
+        joined: NDArray[np.float64] = torch.cat(found).cpu().numpy()[: len(self.units)]
+        return joined
+
+    @staticmethod
+    def _of_inputs(layer: Factors, a: Tensor, b: Tensor) -> Tensor:
+        product = layer.inputs[:, a] * layer.inputs[:, b]
+        return product.sum(dim=0) if layer.mask is None else product
+
+
+@final
+class Gradients:
+    """Sums of clipped per-unit gradients of one module, in steps of ``max_grad_norm / SCALE``.
+
+    Args:
+        module: of listed layers; a private copy of it does all the work, so that no activation or gradient of a row is
+            ever where a generator can see it.
+        layers: those that are trained.
+        loss: of each row.
+        max_grad_norm: C.
+        at_most: k.
+        block: rows of one pass. Every pass has this shape, padded.
+
+    Raises:
+        ValueError: layers too wide for units of `at_most` rows, or that do not fit each other or the loss.
+    """
+
+    def __init__(
+        self, module: Any, layers: tuple[Layer, ...], loss: RowLoss, max_grad_norm: float, at_most: int, block: int
+    ) -> None:
+        self._module = deepcopy(module)
+        self._layers = layers
+        self._loss = loss
+        self._rate = SCALE / max_grad_norm
+        self._at_most = at_most
+        self._block = block
+        self._places = [layer.of(self._module) for layer in layers]
+        self._cap = min(2.0**28, _PAIR_CAP / (at_most**2 * len(layers)))
+        # Room for what rounding adds to a norm: a half in each derivative, times the norm of the inputs beside it. One
+        # row never needs more; a unit of several that does is dropped, as `_short` decides.
+        self._rounding = 0.75 * _INPUT * np.sqrt(at_most * sum(outputs for outputs, _ in self.shapes))
+        if self._rounding > SCALE / 4:
+            raise ValueError(f"{at_most} rows a unit are too many for layers so wide; lower at_most, or the widths")
+        self.device = self._places[0].weight.device
+        self._masks = [_mask(place) for place in self._places]
+        columns = len(loss.domain)
+        try:
+            self.factors(np.zeros((1, columns), np.int64), np.full((1, loss.draws), 0.5))
+        except (RuntimeError, ValueError, LookupError, AttributeError, NotImplementedError) as error:
+            raise ValueError(f"the module cannot be run on a row as {loss.loss} needs: {error}") from None
+
+    @property
+    def width(self) -> int:
+        """Numbers kept of one row."""
+        return sum(sum(shape) for shape in self.shapes)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(outputs, inputs) of each layer's gradient: a bias is an input that is always 1."""
+        return [
+            (2 * len(place.weight), 1)
+            if layer.normalising
+            else (place.weight.shape[0], place.weight.shape[1] + (place.bias is not None))
+            for layer, place in zip(self._layers, self._places, strict=True)
+        ]
+
+    def load(self, module: Any) -> None:
+        """Take over a module's parameters."""
+        with torch.no_grad():
+            for own, given in zip(self._module.parameters(), module.parameters(), strict=True):
+                own.copy_(given)
+
+    def sums(self, codes: NDArray[np.int64], draws: NDArray[np.float64], units: NDArray[np.int64]) -> list[Tensor]:
+        """The sum over units of their clipped integer gradients, for each layer: float64 whole numbers.
+
+        **Guarantee.** Adding a unit adds one integer vector of norm at most `SCALE` over all layers, and moves no
+        other's: a unit's vector is a function of its own rows and draws. It is zero where its gradient is not finite.
+
+        Args:
+            codes: shape (rows, columns); the rows of a unit stand together.
+            draws: shape (rows, draws).
+            units: shape (rows,), each row's unit: 0, 1, 2 ... in order.
+        """
+        count = int(units[-1]) + 1 if len(units) else 0
+        if not count:
+            return [torch.zeros(shape, dtype=torch.float64, device=self.device) for shape in self.shapes]
+        factors, finite = self.factors(codes, draws)
+        pairs = Pairs(factors, units, self._at_most, self._block)
+        squared = np.zeros(count)
+        for i, layer in enumerate(factors):
+            squared += np.bincount(pairs.units, pairs.products(i, layer.derivatives) * pairs.weight, count)
+        with np.errstate(divide="ignore"):
+            rate = np.minimum(self._rate, (SCALE - self._rounding) / np.sqrt(np.maximum(squared, 0.0)))
+        rows = torch.from_numpy(units).to(self.device)
+        scale = torch.from_numpy(rate).to(self.device)[rows]
+        integers = [(f.derivatives * scale).round_().clamp_(-_LARGEST, _LARGEST) for f in factors]
+        kept = self._short(factors, integers, pairs, units, count) & (np.bincount(units, ~finite, count) == 0)
+        keep = torch.from_numpy(kept).to(self.device)[rows]
+        totals = [(whole * keep) @ layer.inputs.T for whole, layer in zip(integers, factors, strict=True)]
+        return [t if f.mask is None else t * f.mask for t, f in zip(totals, factors, strict=True)]
+
+    def factors(self, codes: NDArray[np.int64], draws: NDArray[np.float64]) -> tuple[list[Factors], NDArray[np.bool_]]:
+        """Each layer's factors, and which rows' gradients are finite; those of the others are zero."""
+        parts: list[list[tuple[Tensor, Tensor]]] = []
+        finite: list[Tensor] = []
+        for start in range(0, len(codes), self._block):
+            one, whole = self._pass(codes[start : start + self._block], draws[start : start + self._block])
+            parts.append(one)
+            finite.append(whole)
+        joined = [
+            Factors(torch.cat([p[i][0] for p in parts], dim=1), torch.cat([p[i][1] for p in parts], dim=1), mask)
+            for i, mask in enumerate(self._masks)
+        ]
+        return joined, torch.cat(finite).cpu().numpy()
+
+    def _pass(self, codes: NDArray[np.int64], draws: NDArray[np.float64]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """At most a block of rows: each layer's factors, and which rows are finite."""
+        raw = self._raw(codes, draws)
+        finite = torch.ones(self._block, dtype=torch.bool, device=self.device)
+        for inputs, derivatives in raw:
+            finite &= inputs.isfinite().all(dim=0) & derivatives.isfinite().all(dim=0)
+        count = len(codes)
+        scaled = [_balanced(*pair, finite) for pair in raw]
+        return [(x[:, :count], d[:, :count]) for x, d in scaled], finite[:count]
+
+    def _raw(self, codes: NDArray[np.int64], draws: NDArray[np.float64]) -> list[tuple[Tensor, Tensor]]:
+        """Forward and backward on one block, padded with rows of code 0: inputs and derivatives of each layer."""
+        trace, padding = Trace(), ((0, 0), (0, self._block - len(codes)))
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
+            loss = self._loss.rows(
+                self._module,
+                torch.from_numpy(np.pad(codes.T, padding)).to(self.device),
+                torch.from_numpy(np.pad(draws.T, padding, constant_values=0.5)).to(self.device),
+                trace,
+            )
+            outputs = [trace.found[layer.name] for layer in self._layers]
+            slopes = torch.autograd.grad(loss.sum(), outputs, allow_unused=True, materialize_grads=True)
+        given = [trace.given[layer.name] for layer in self._layers]
+        return [_factors(*each) for each in zip(self._layers, self._places, given, slopes, strict=True)]
+
+    def reproducible(self, shape: tuple[int, ...]) -> bool:
+        """Whether a row has the same gradient, to the last bit, wherever it stands in a pass.
+
+        The order of operations follows from shapes and places, never from values, so that public rows of codes below
+        `shape`, draws and parameters tell.
+        """
+        rng = np.random.default_rng(0)
+        with torch.no_grad():
+            for own in self._module.parameters():
+                values = rng.normal(size=tuple(own.shape)) / np.sqrt(own.shape[-1])
+                own.copy_(torch.from_numpy(values))
+        rows = np.arange(self._block)
+        for _ in range(_PROBES):
+            codes = np.tile(rng.integers(0, shape, size=(1, len(shape))), (self._block, 1))
+            draws = np.tile(rng.uniform(size=(1, self._loss.draws)), (self._block, 1))
+            factors, _ = self.factors(codes, draws)
+            pairs = Pairs(factors, rows, 1, self._block)
+            found = [each for pair in self._raw(codes, draws) for each in pair] + [f.derivatives for f in factors]
+            found += [torch.from_numpy(pairs.products(i, f.derivatives))[None] for i, f in enumerate(factors)]
+            if not all(bool((each == each[:, :1]).all()) for each in found):
+                return False
+        return True
+
+    def _short(
+        self, factors: list[Factors], integers: list[Tensor], pairs: Pairs, units: NDArray[np.int64], count: int
+    ) -> NDArray[np.bool_]:
+        """Which units' integer vectors have norm at most `SCALE`, decided in integers."""
+        within = torch.ones(len(units), dtype=torch.bool, device=self.device)
+        for layer, whole in zip(factors, integers, strict=True):
+            within &= (layer.inputs.square().sum(dim=0) <= _INPUT_CAP) & (whole.square().sum(dim=0) <= self._cap)
+        squared = np.zeros(count, np.int64)
+        for i, whole in enumerate(integers):
+            whole *= within
+            np.add.at(squared, pairs.units, pairs.products(i, whole).astype(np.int64) * pairs.weight)
+        bounded: NDArray[np.bool_] = np.bincount(units, ~within.cpu().numpy(), count) == 0
+        return (squared <= SCALE**2) & bounded
+
+
+def _factors(layer: Layer, place: Any, given: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs and derivatives of one layer in float64: a row's gradient is their outer product."""
+    ones = torch.ones(1, given.shape[1], dtype=torch.float64, device=given.device)
+    if layer.normalising:
+        return ones, torch.cat([slope * given, slope]).double()
+    return given.double() if place.bias is None else torch.cat([given.double(), ones]), slope.double()
+
+
+def _balanced(inputs: Tensor, derivatives: Tensor, finite: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs rounded to integers of norm about `_INPUT`, derivatives scaled to match; zero where not finite."""
+    inputs = torch.where(finite, inputs, 0.0)
+    derivatives = torch.where(finite, derivatives, 0.0)
+    length = inputs.square().sum(dim=0).sqrt()
+    some = length > 0
+    rounded = torch.where(some, inputs * (_INPUT / length), 0.0).round_()
+    return rounded, torch.where(some, derivatives * (length / _INPUT), 0.0)
+
+
+def _mask(place: Any) -> Tensor | None:
+    mask = getattr(place, "mask", None)
+    if mask is None:
+        return None
+    whole = mask.double()
+    return whole if place.bias is None else torch.cat([whole, torch.ones_like(whole[:, :1])], dim=1)
+
+
+__all__ = ["MAX_ROWS", "SCALE", "Factors", "Gradients", "Pairs"]
