@@ -28,10 +28,14 @@ _HALF_NORMAL = math.sqrt(2 / math.pi)
 """Expected absolute value of a standard normal."""
 
 _WORTH_A_LOOK = 0.05
-"""Share of mu squared below which the one-ways are not measured again."""
+"""Share of mu squared below which the one-ways are not measured again, and nothing beyond the tree."""
 
 _COARSE_LOOKS, _BEYOND_LOOKS, _BATCH = 3, 1.5, 4
 """Looks for each ordered column, and for each column; looks between two fits."""
+
+_COARSE_SIGNAL, _BEYOND_SIGNAL = 500.0, 1000.0
+"""Rows over sigma (of a first round's measurement) from which the rounds beyond the tree get all of their share: where
+there is less signal the tree has room for all that can be told from noise."""
 
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
@@ -54,9 +58,10 @@ class AIM:
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
         target: a column whose margins count `TARGET_WEIGHT` times as much, such as what a classifier shall predict.
-        one_way_share: share of mu squared for the one-ways.
-        one_way_error: noise of the one-ways (mean total variation distance) that calls for measuring them again;
-            their share then grows in proportion to the noise.
+        one_way_share: share of mu squared for the first look at the one-ways.
+        fine_share: the same where columns are on fine grids (``bins: auto``); the look at their bins takes as much.
+        one_way_error: noise of the one-ways (mean total variation distance after the first look) that calls for
+            measuring them again; their share then grows in proportion to the noise.
         one_way_most: largest share of mu squared for both looks at the one-ways.
         select_share: share of each round's mu squared for the choice; the measurement gets the rest.
         rounds_per_column: the budget of the first rounds would last for this many rounds a column.
@@ -71,8 +76,9 @@ class AIM:
         cell_price: a candidate pays for the cells by which the model grows: `max_cells` of them cost this share
             of the rows, in the currency of the error that it would mend.
         tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
-        beyond_share: share, of the mu squared that the one-ways leave, for pairs beyond the junction tree.
-        coarse_share: share, of the same, for pairs of ordered columns over groups of their codes.
+        beyond_share: share, of the mu squared that the one-ways leave, for pairs beyond the junction tree; less where
+            rows are few for the noise.
+        coarse_share: the same for pairs of ordered columns over groups of their codes.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -80,9 +86,10 @@ class AIM:
 
     workload: str = "all-2way"
     target: str | None = None
-    one_way_share: float = 0.4
-    one_way_error: float = 0.02
-    one_way_most: float = 0.85
+    one_way_share: float = 0.1
+    fine_share: float = 0.15
+    one_way_error: float = 0.003
+    one_way_most: float = 0.7
     select_share: float = 0.1
     rounds_per_column: float = 4.0
     anneal: float = 4.0
@@ -94,14 +101,15 @@ class AIM:
     cells_per_signal: float = 570.0
     cell_price: float = 0.1
     tolerance: float = 0.1
-    beyond_share: float = 0.15
-    coarse_share: float = 0.2
+    beyond_share: float = 0.2
+    coarse_share: float = 0.3
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)
         if self.target is not None and not isinstance(self.target, str):
             raise ValueError(f"target must be the name of a column, got {self.target!r}")
         positive("one_way_share", self.one_way_share, below=1)
+        positive("fine_share", self.fine_share, below=0.5)
         positive("one_way_error", self.one_way_error)
         positive("one_way_most", self.one_way_most, below=1)
         positive("select_share", self.select_share, below=1)
@@ -132,6 +140,7 @@ class AIM:
         published: dict[str, Any] = {
             "workload": "all-3way",
             "one_way_share": share,
+            "fine_share": share,
             "one_way_error": 1e9,
             "select_share": 0.1,
             "rounds_per_column": 16 * (1 - share),
@@ -197,12 +206,15 @@ class _Run:
             Gaussian.from_mu_squared(self.round_mu_squared).noise_multiplier * hints.at_most
         )
         self.most_cells = min(recipe.max_cells, sum(self.domain.shape) + round(recipe.cells_per_signal * signal))
-        self.pairs = {c: w for c, w in self.weights.items() if len(c) == 2 and self.cells[c] <= recipe.max_cells}
+        self.pairs: dict[Clique, int] = {
+            c: w for c, w in self.weights.items() if len(c) == 2 and self.cells[c] <= recipe.max_cells
+        }
         self.particles = particles_for(self.graphical.total, len(self.pairs))
         self.ordered = [a for a in self.domain.attributes if a in hints.fine or a in hints.ordered]
-        beyond = recipe.beyond_share if self.particles else 0.0
-        coarse = recipe.coarse_share if self.particles and len(self.ordered) > 1 else 0.0
-        self.beyond, self.coarse = (share * self.view.remaining for share in (beyond, coarse))
+        beyond = recipe.beyond_share * min(1.0, signal / _BEYOND_SIGNAL) if self.particles else 0.0
+        coarse = recipe.coarse_share * min(1.0, signal / _COARSE_SIGNAL) if len(self.ordered) > 1 else 0.0
+        self.beyond = beyond * self.view.remaining if beyond > _WORTH_A_LOOK else 0.0
+        self.coarse = coarse * self.view.remaining if self.particles and coarse > _WORTH_A_LOOK else 0.0
         self.kept = self.beyond + self.coarse
         """mu squared that is not the tree's."""
 
@@ -210,11 +222,11 @@ class _Run:
         """All one-ways over base cells, looked at once more if they are too noisy or on a fine grid."""
         recipe, hints = self.recipe, self.hints
         cleaning = Cleaning(recipe.denoise, recipe.merge_below, recipe.group_below)
-        first = recipe.one_way_share / 2 if hints.fine else recipe.one_way_share
+        first = recipe.fine_share if hints.fine else recipe.one_way_share
         found = OneWays.look(private, self._share(first), hints, cleaning)
         self._looked(private, found)
         share = min(recipe.one_way_most, first * found.error / recipe.one_way_error)
-        more = max(share, recipe.one_way_share) - first
+        more = max(share, 2 * first if hints.fine else 0.0) - first
         if more < _WORTH_A_LOOK:
             return found
         found = found.again(private, self._share(more), hints, cleaning)
@@ -268,11 +280,12 @@ class _Run:
         if self.coarse:
             names = {view.attribute: name for name, view in coarser.items()}
             groups = self.view.recoded({view.attribute: view.map for view in coarser.values()})
-            pairs = {c: w for c, w in self.pairs.items() if c[0] in names and c[1] in names}
+            both = (c for c in self.weights if len(c) == 2 and c[0] in names and c[1] in names)
+            pairs: Mapping[Clique, int] = {c: self.weights[c] for c in both}
             looks = min(len(pairs), _COARSE_LOOKS * len(names))
             rounds.spend(Rounds(groups, names, pairs, self.coarse, looks, _BATCH))
             self._report(f"{len(names)} ordered columns in groups")
-        if left := max(self.view.remaining, 0.0) * (1 - _HAIR):
+        if (left := self.view.remaining * (1 - _HAIR)) > _NEGLIGIBLE * self.budget:
             looks = round(_BEYOND_LOOKS * len(self.domain))
             rounds.spend(Rounds(self.view, {}, self.pairs, left, looks, _BATCH))
         self._report(f"done, {self.particles} particles")

@@ -12,8 +12,8 @@ from dpsynth.graphical.factor import Array
 from dpsynth.graphical.particles import Coarser
 from dpsynth.hints import Hints
 
-GROUPS = 4
-"""Groups of an ordered column: a pair has 16 cells, and its correlation keeps nine tenths of what the codes show."""
+GROUPS = 6
+"""Groups of an ordered column: a pair has 36 cells, and even columns keep 97 % of a correlation."""
 _NAME = "\0grouped "
 
 
@@ -59,7 +59,7 @@ def _groups(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> ND
 
 
 def _least_variance(values: Array, mass: Array) -> NDArray[np.int64]:
-    """The group of each of the sorted values: at most `GROUPS` runs of least variance within, by dynamic programming."""
+    """The group of each of the sorted values: at most `GROUPS` runs of least variance within (dynamic programming)."""
     count = len(values)
     share = (mass + 1e-9 * max(float(mass.sum()), 1.0)) / (mass.sum() + 1e-9 * max(float(mass.sum()), 1.0) * count)
     sums = [np.concatenate([[0.0], np.cumsum(share * values**power)]) for power in (0, 1, 2)]

@@ -139,8 +139,9 @@ def _load_particles(prior: GraphicalModel, header: Mapping[str, Any], arrays: Ma
         name: Coarser(attribute, np.asarray(arrays[f"coarser_{i}"], np.int64))
         for i, (name, attribute) in enumerate(header["coarser"])
     }
-    for a, held in [*codes.items()]:
-        if held.shape != codes[prior.domain.attributes[0]].shape or (held.size and not 0 <= held.min() <= held.max() < prior.domain[a]):
+    rows = len(arrays["particle_weights"])
+    for a, held in codes.items():
+        if held.shape != (rows,) or (rows and not 0 <= held.min() <= held.max() < prior.domain[a]):
             raise ValueError(f"particles of {a!r} do not fit the model")
     weights = np.asarray(arrays["particle_weights"], np.float64)
     return RakedModel(prior, Particles(prior.domain, codes, coarser), weights, [tuple(c) for c in header["cliques"]])

@@ -14,8 +14,8 @@ from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.graphical import GraphicalModel, Measurement, combine, measured
 from dpsynth.graphical.factor import Array
-from dpsynth.graphical.particles import Coarser
-from dpsynth.graphical.raking import RakedModel, drawn, rake
+from dpsynth.graphical.particles import Coarser, Particles
+from dpsynth.graphical.raking import RakedModel, rake
 
 LEAST_PARTICLES, MOST_PARTICLES = 100_000, 500_000
 _A_ROW = 2.0
@@ -84,7 +84,7 @@ class RakedRounds:
         tolerance: float,
     ) -> None:
         self.prior = prior
-        self.particles = drawn(prior, particles, rng, coarser)
+        self.particles = Particles(prior.domain, prior.sample(particles, rng), coarser)
         self.measurements = [*measurements, *_grouped(prior.domain, measurements, coarser)]
         self.model = RakedModel(prior, self.particles, np.ones(particles), [])
         self._at_most, self._select_share, self._anneal = at_most, select_share, anneal
@@ -93,7 +93,7 @@ class RakedRounds:
 
     def spend(self, how: Rounds) -> None:
         """Choose and measure until the budget of `how` is gone, fitting after every batch."""
-        left, a_look = how.mu_squared, how.mu_squared / how.rounds
+        left, a_look = how.mu_squared, how.mu_squared / max(how.rounds, 1)
         while how.weights and left > _NEGLIGIBLE * how.mu_squared:
             looks = min(how.batch, len(how.weights), max(1, round(left / a_look)))
             if left < (looks + 1) * a_look:
@@ -169,17 +169,15 @@ def _named(answer: Measurement, names: Mapping[str, str], domain: Domain) -> Mea
     return Measurement(ordered, answer.values.transpose(axes), sigma)
 
 
-def _grouped(
-    domain: Domain, measurements: Sequence[Measurement], coarser: Mapping[str, Coarser]
-) -> list[Measurement]:
+def _grouped(domain: Domain, measurements: Sequence[Measurement], coarser: Mapping[str, Coarser]) -> list[Measurement]:
     """What the measured one-ways say of the groups, so that margins over groups are reconciled with them."""
     singles = combine(domain, [m for m in measurements if len(m.clique) == 1])
     found = []
     for name, view in coarser.items():
         one_way = singles[(view.attribute,)]
         variance = np.broadcast_to(np.square(one_way.sigma), one_way.values.shape)
-        values = np.bincount(view.map, one_way.values)
-        found.append(Measurement((name,), values, np.sqrt(np.bincount(view.map, variance))))
+        values = np.bincount(view.map, one_way.values).astype(np.float64)
+        found.append(Measurement((name,), values, np.sqrt(np.bincount(view.map, variance)).astype(np.float64)))
     return found
 
 

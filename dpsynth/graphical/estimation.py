@@ -202,6 +202,7 @@ class Dual:
         return [theta[a:b].reshape(shape) for a, b, shape in self._slices]
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
+        """Value and gradient."""
         log_partition, _, beliefs = self.passing.run(self.split(theta))
         penalty = self.kappa * theta
         value = log_partition - float(theta @ self.target) + 0.5 * float(theta @ penalty)

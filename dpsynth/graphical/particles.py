@@ -46,7 +46,9 @@ class Particles:
         groups = {name: int(view.map.max()) + 1 for name, view in self.coarser.items()}
         self.domain = Domain.of(base.sizes | groups)
         self._codes: dict[str, NDArray[Any]] = {a: _small(codes[a], base[a]) for a in base.attributes}
-        self._codes |= {name: _small(view.map[codes[view.attribute]], groups[name]) for name, view in self.coarser.items()}
+        self._codes |= {
+            name: _small(view.map[codes[view.attribute]], groups[name]) for name, view in self.coarser.items()
+        }
         self.rows = len(self._codes[base.attributes[0]])
 
     def codes(self, attribute: str) -> NDArray[Any]:
@@ -63,7 +65,7 @@ class Particles:
     def marginal(self, clique: Sequence[str], weights: Array) -> Array:
         """Sums of `weights` over the cells of `clique`, axes in its order."""
         shape = self.domain.shape_of(clique)
-        return np.bincount(self.cells(clique), weights, minlength=prod(shape)).reshape(shape)
+        return np.bincount(self.cells(clique), weights, minlength=prod(shape)).reshape(shape).astype(np.float64)
 
 
 def _small(codes: NDArray[Any], size: int) -> NDArray[Any]:
@@ -77,9 +79,21 @@ class WeightedSums:
     with potentials ``theta`` has ``Z / Z_0 = mean_i exp(sum_c (theta_c - theta_0,c)[x_i])``, and its marginals
     are the weighted counts (compare Wainwright & Jordan 2008, section 3). Potentials of a clique inside
     another listed one are added to that one's, so that rows are passed over once for each clique in no other.
+
+    Args:
+        particles: the rows.
+        cliques: over their domain, each once.
+        drawn_at: potentials of the model that they were drawn from, for those of its cliques that are listed.
+        mass: what each particle counts for beforehand, shape (rows,); the same for all by default.
     """
 
-    def __init__(self, particles: Particles, cliques: Sequence[Clique], drawn_at: Mapping[Clique, Array]) -> None:
+    def __init__(
+        self,
+        particles: Particles,
+        cliques: Sequence[Clique],
+        drawn_at: Mapping[Clique, Array],
+        mass: Array | None = None,
+    ) -> None:
         domain = particles.domain
         self.cliques = tuple(domain.clique(c) for c in cliques)
         self.shapes = tuple(domain.project(c).shape for c in self.cliques)
@@ -95,9 +109,12 @@ class WeightedSums:
         self._cells = {i: particles.cells(self.cliques[i]) for i in order if i not in self._host}
         start = [drawn_at.get(c, np.zeros(shape)) for c, shape in zip(self.cliques, self.shapes, strict=True)]
         self._start = self._heights(start)
+        if mass is not None:
+            with np.errstate(divide="ignore"):  # what counts for nothing stays at minus infinity
+                self._start -= np.log(mass / mass.mean())
 
     def run(self, potentials: Sequence[Array]) -> tuple[float, None, Array]:
-        """``log(Z / Z_0)`` and the particles' weights, which sum to 1. The middle is `MessagePassing`'s conditionals."""
+        """``log(Z / Z_0)`` and the particles' weights, which sum to 1; nothing stands for conditionals."""
         heights = self._heights(potentials) - self._start
         peak = float(heights.max())
         weights = np.exp(heights - peak)
@@ -114,7 +131,7 @@ class WeightedSums:
                 found[i] = found[host].sum(axis=gone)
             else:
                 counts = np.bincount(self._cells[i], weights, minlength=prod(self.shapes[i]))
-                found[i] = counts.reshape(self.shapes[i])
+                found[i] = counts.reshape(self.shapes[i]).astype(np.float64)
         return [found[i] for i in range(len(self.cliques))]
 
     def _heights(self, potentials: Sequence[Array]) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.graphical.estimation import Dual, Measurement, combine
@@ -13,12 +12,14 @@ from dpsynth.graphical.factor import Array
 from dpsynth.graphical.herding import herded
 from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.model import GraphicalModel
-from dpsynth.graphical.particles import Coarser, Particles, WeightedSums
-
-Integers = NDArray[np.int64]
+from dpsynth.graphical.particles import Particles, WeightedSums
 
 _FEWEST = 30.0
 """Effective particles below which given codes are completed by the model that the particles were drawn from."""
+
+
+_ONE = 1e-9
+"""Sums of weights this near to 1 are left alone."""
 
 
 class RakedModel:
@@ -38,7 +39,8 @@ class RakedModel:
             raise ValueError(f"expected {particles.rows} finite, non-negative weights")
         self.prior = prior
         self.particles = particles
-        self.weights = weights / weights.sum()
+        mass = float(weights.sum())
+        self.weights = weights if abs(mass - 1.0) < _ONE else weights / mass  # saved weights stay as they are
         self.cliques = tuple(particles.domain.clique(c) for c in cliques)
 
     @property
@@ -63,9 +65,9 @@ class RakedModel:
     def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
         """Rows drawn from the weighted particles.
 
-        Without `given` the marginals over `cliques` are kept close (see `herded`). With it, each row is one of the particles
-        that have its given codes, in proportion to their weights; where those are few, the row comes
-        from the conditional of the model that the particles were drawn from.
+        Without `given` the marginals over `cliques` are kept close (see `herded`). With it, each row is one of the
+        particles that have its given codes, in proportion to their weights; where those are few, it comes from the
+        conditional of the model that the particles were drawn from.
 
         Raises:
             ValueError, KeyError: as `dpsynth.graphical.sampling.sample`.
@@ -146,9 +148,4 @@ def rake(
     return RakedModel(prior, particles, weights, [c for c in cliques if len(c) > 1]), potentials
 
 
-def drawn(prior: GraphicalModel, rows: int, rng: np.random.Generator, coarser: Mapping[str, Coarser]) -> Particles:
-    """`rows` particles of a model."""
-    return Particles(prior.domain, prior.sample(rows, rng), coarser)
-
-
-__all__ = ["RakedModel", "drawn", "rake"]
+__all__ = ["RakedModel", "rake"]
