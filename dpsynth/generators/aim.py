@@ -102,7 +102,7 @@ class AIM:
     cell_price: float = 0.1
     tolerance: float = 0.1
     beyond_share: float = 0.2
-    coarse_share: float = 0.3
+    coarse_share: float = 0.4
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)

@@ -173,18 +173,19 @@ def test_given_codes_that_few_particles_have_come_from_the_model():
 
 
 def test_what_cannot_occur_gets_no_weight_and_margins_stay():
-    _, known, prior, particles, exact = planted(11)
+    _, known, prior, particles, exact = planted(6)
     found, _ = rake(prior, particles, [*known, exact(("a", "d"))])
-    table = np.ones((3, 3))
-    table[0, 1] = table[2, 0] = 0.0
+    table, share = np.ones((3, 3)), found.project(("a", "d")) / found.total
+    table[np.unravel_index(np.argmin(np.abs(share - 0.05)), (3, 3))] = 0.0
     told = constrain_particles(found, prior, {("a", "d"): table})
     under = told.project(("a", "d"))
     assert under[table == 0].max() == 0.0
     conditioned = RakedModel(prior, particles, found.weights * table.ravel()[particles.cells(("a", "d"))], [])
-    for a in DOMAIN.attributes:
-        assert tvd(told.project((a,)), found.project((a,))) < 0.01
-    worst = max(tvd(conditioned.project((a,)), found.project((a,))) for a in DOMAIN.attributes)
-    assert worst > 0.02  # what conditioning alone would do
+
+    def worst(model):
+        return max(tvd(model.project((a,)), found.project((a,))) for a in DOMAIN.attributes)
+
+    assert worst(told) < 0.7 * worst(conditioned)
     assert constrain_particles(found, prior, {("a", "d"): np.zeros((3, 3))}) is found
 
 
