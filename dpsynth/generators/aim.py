@@ -88,7 +88,7 @@ class AIM:
     target: str | None = None
     one_way_share: float = 0.1
     fine_share: float = 0.15
-    one_way_error: float = 0.003
+    one_way_error: float = 0.002
     one_way_most: float = 0.7
     select_share: float = 0.1
     rounds_per_column: float = 4.0
@@ -225,7 +225,8 @@ class _Run:
         first = recipe.fine_share if hints.fine else recipe.one_way_share
         found = OneWays.look(private, self._share(first), hints, cleaning)
         self._looked(private, found)
-        share = min(recipe.one_way_most, first * found.error / recipe.one_way_error)
+        error = found.error / (2 if hints.fine else 1)  # bins counted as such carry less noise than sums of cells
+        share = min(recipe.one_way_most, first * error / recipe.one_way_error)
         more = max(share, 2 * first if hints.fine else 0.0) - first
         if more < _WORTH_A_LOOK:
             return found
@@ -273,7 +274,6 @@ class _Run:
             self.rng,
             at_most=self.hints.at_most,
             select_share=recipe.select_share,
-            anneal=recipe.anneal,
             smoothing=recipe.smoothing,
             tolerance=recipe.tolerance,
         )
@@ -283,11 +283,11 @@ class _Run:
             both = (c for c in self.weights if len(c) == 2 and c[0] in names and c[1] in names)
             pairs: Mapping[Clique, int] = {c: self.weights[c] for c in both}
             looks = min(len(pairs), _COARSE_LOOKS * len(names))
-            rounds.spend(Rounds(groups, names, pairs, self.coarse, looks, _BATCH))
+            rounds.spend(Rounds(groups, names, pairs, self.coarse, looks, min(_BATCH, len(pairs))))
             self._report(f"{len(names)} ordered columns in groups")
         if (left := self.view.remaining * (1 - _HAIR)) > _NEGLIGIBLE * self.budget:
             looks = round(_BEYOND_LOOKS * len(self.domain))
-            rounds.spend(Rounds(self.view, {}, self.pairs, left, looks, _BATCH))
+            rounds.spend(Rounds(self.view, {}, self.pairs, left, looks, min(_BATCH, len(self.pairs))))
         self._report(f"done, {self.particles} particles")
         return rounds.last()
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accountants import ExponentialMechanism, Gaussian
-from dpsynth.domain import Clique, Domain
+from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.graphical import GraphicalModel, Measurement, combine, measured
 from dpsynth.graphical.factor import Array
@@ -24,7 +24,7 @@ _MOST_SUMS = 10**9
 """Candidates times particles, beyond which scoring them all would take minutes a batch."""
 _EVALUATIONS, _LAST_EVALUATIONS = 25, 120
 _HALF_NORMAL = math.sqrt(2 / math.pi)
-_NEGLIGIBLE, _HAIR = 1e-9, 1e-12
+_HAIR = 1e-12
 
 
 def particles_for(total: float, candidates: int) -> int:
@@ -42,8 +42,8 @@ class Rounds:
         names: for a column of the view the name of its groups among the particles, where it shows groups.
         weights: candidates with their integer weights.
         mu_squared: the budget.
-        rounds: looks that the budget would last for, if each taught something.
-        batch: looks between two fits.
+        rounds: looks, of equal budgets; none where there is no candidate.
+        batch: looks between two fits, at most one for each candidate.
     """
 
     view: PrivateTable
@@ -65,7 +65,6 @@ class RakedRounds:
         rng: draws them.
         at_most: rows a unit contributes at most.
         select_share: share of each look's mu squared for the choice.
-        anneal: factor on a look's mu squared after a batch that taught nothing.
         smoothing, tolerance: as in `estimate`.
     """
 
@@ -79,61 +78,44 @@ class RakedRounds:
         *,
         at_most: int,
         select_share: float,
-        anneal: float,
         smoothing: float,
         tolerance: float,
     ) -> None:
         self.prior = prior
-        self.particles = Particles(prior.domain, prior.sample(particles, rng), coarser)
+        self.particles = Particles(prior.domain, _along_the_tree(prior, prior.sample(particles, rng)), coarser)
         self.measurements = [*measurements, *_grouped(prior.domain, measurements, coarser)]
         self.model = RakedModel(prior, self.particles, np.ones(particles), [])
-        self._at_most, self._select_share, self._anneal = at_most, select_share, anneal
+        self._at_most, self._select_share = at_most, select_share
         self._smoothing, self._tolerance = smoothing, tolerance
         self._potentials: Mapping[Clique, Array] | None = None
 
     def spend(self, how: Rounds) -> None:
-        """Choose and measure until the budget of `how` is gone, fitting after every batch."""
-        left, a_look = how.mu_squared, how.mu_squared / max(how.rounds, 1)
-        while how.weights and left > _NEGLIGIBLE * how.mu_squared:
-            looks = min(how.batch, len(how.weights), max(1, round(left / a_look)))
-            if left < (looks + 1) * a_look:
-                a_look = left / looks
-            taught = self._batch(how, looks, a_look)
-            left -= looks * a_look
-            if not taught:
-                a_look *= self._anneal
+        """Choose and measure `how.rounds` times, fitting after every batch."""
+        for first in range(0, how.rounds, how.batch):
+            self._batch(how, min(how.batch, how.rounds - first), how.mu_squared / how.rounds)
+            self._fit(self._tolerance, _EVALUATIONS)
 
     def last(self) -> RakedModel:
         """The closest fit."""
         self._fit(self._tolerance / 2, _LAST_EVALUATIONS)
         return self.model
 
-    def _batch(self, how: Rounds, looks: int, mu_squared: float) -> bool:
-        """Choose and measure `looks` candidates, then fit. False if the fit moved less than their noise would."""
+    def _batch(self, how: Rounds, looks: int, mu_squared: float) -> None:
+        """Choose and measure `looks` candidates, each once."""
         choice = ExponentialMechanism.from_mu_squared(self._select_share * mu_squared)
         # A hair less than the rest, so that both together never exceed mu_squared in floats.
         noise = Gaussian.from_mu_squared((1 - self._select_share) * mu_squared * (1 - _HAIR))
         noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self._at_most
         domain, expected = how.view.domain, _Expected(self.model, how.names)
         penalties = {c: round(w * noise_of_a_cell * domain.size(c)) for c, w in how.weights.items()}
-        chosen: list[Clique] = []
+        chosen: set[Clique] = set()
         for _ in range(looks):
-            open_ = [c for c in how.weights if c not in chosen]
-            found = how.view.select(
-                open_,
-                expected,
-                choice,
-                weights=[how.weights[c] for c in open_],
-                penalties=[penalties[c] for c in open_],
-            )
-            chosen.append(found)
+            rest = [c for c in how.weights if c not in chosen]
+            weights, costs = [how.weights[c] for c in rest], [penalties[c] for c in rest]
+            found = how.view.select(rest, expected, choice, weights=weights, penalties=costs)
+            chosen.add(found)
             (answer,) = measured([how.view.count(found, noise)])
             self.measurements.append(_named(answer, how.names, self.particles.domain))
-        before = [expected.project(c) for c in chosen]
-        self._fit(self._tolerance, _EVALUATIONS)
-        after = _Expected(self.model, how.names)
-        moved = sum(float(np.abs(after.project(c) - b).sum()) for c, b in zip(chosen, before, strict=True))
-        return moved > noise_of_a_cell * sum(domain.size(c) for c in chosen)
 
     def _fit(self, tolerance: float, evaluations: int) -> None:
         self.model, self._potentials = rake(
@@ -145,6 +127,13 @@ class RakedRounds:
             tolerance=tolerance,
             max_evaluations=evaluations,
         )
+
+
+def _along_the_tree(prior: GraphicalModel, codes: Codes) -> Codes:
+    """Rows sorted by the columns of the tree's bags, root first: a systematic sample of them is then stratified."""
+    attributes = list(dict.fromkeys(a for bag in prior.tree.bags for a in bag))
+    order = np.lexsort([codes[a] for a in reversed(attributes)])
+    return {a: codes[a][order] for a in prior.domain.attributes}
 
 
 class _Expected:

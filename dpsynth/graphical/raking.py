@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -18,6 +19,8 @@ _FEWEST = 30.0
 """Effective particles below which given codes are completed by the model that the particles were drawn from."""
 
 
+_MOST_NUMBERS = 2**25
+"""Pairs times particles up to which drawn rows keep every pair close (128 MiB)."""
 _ONE = 1e-9
 """Sums of weights this near to 1 are left alone."""
 
@@ -65,8 +68,8 @@ class RakedModel:
     def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
         """Rows drawn from the weighted particles.
 
-        Without `given` the marginals over `cliques` are kept close (see `herded`). With it, each row is one of the
-        particles that have its given codes, in proportion to their weights; where those are few, it comes from the
+        Without `given` the marginals over `cliques` and pairs are kept close (see `herded`). With it, each row is a
+        particle that has its given codes, in proportion to their weights; where those are few, it comes from the
         conditional of the model that the particles were drawn from.
 
         Raises:
@@ -79,8 +82,15 @@ class RakedModel:
             return self._completed(rows, rng, given)
         if not rows:
             return {a: np.zeros(0, dtype=np.int64) for a in attributes}
-        chosen = herded(self.weights, [self.particles.cells(c) for c in self.cliques], rows, rng)
+        chosen = herded(self.weights, [self.particles.cells(c) for c in self._kept_close()], rows, rng)
         return {a: self.particles.codes(a)[chosen].astype(np.int64) for a in attributes}
+
+    def _kept_close(self) -> tuple[Clique, ...]:
+        """The fitted marginals, and all pairs where their cells are few enough to be held."""
+        pairs = list(combinations(self.domain.attributes, 2))
+        if len(pairs) * self.particles.rows > _MOST_NUMBERS:
+            return self.cliques
+        return tuple(dict.fromkeys((*self.cliques, *pairs)))
 
     def _completed(self, rows: int, rng: np.random.Generator, given: Codes) -> Codes:
         out = dict(self.prior.sample(rows, rng, given))  # checks what is given, and serves where particles are few
