@@ -33,7 +33,7 @@ _WORTH_A_LOOK = 0.05
 _COARSE_LOOKS, _BEYOND_LOOKS, _BATCH = 3, 1.5, 4
 """Looks for each ordered column, and for each column; looks between two fits."""
 
-_COARSE_SIGNAL, _BEYOND_SIGNAL = 500.0, 1000.0
+_COARSE_SIGNAL, _BEYOND_SIGNAL = 500.0, 4000.0
 """Rows over sigma (of a first round's measurement) from which the rounds beyond the tree get all of their share: where
 there is less signal the tree has room for all that can be told from noise."""
 
