@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from dpsynth.generators.deep.autoregression import Autoregression
 from dpsynth.generators.deep.decoder import Decoder
 from dpsynth.generators.recoding import Recoding
 
-BODIES = {Autoregression.kind: Autoregression.load, Decoder.kind: Decoder.load}
+Load = Callable[[Domain, Mapping[str, Any], Mapping[str, NDArray[Any]]], "Autoregression | Decoder"]
+BODIES: Mapping[str, Load] = {Autoregression.kind: Autoregression.load, Decoder.kind: Decoder.load}
 """How each kind of network is loaded."""
 _CHUNK = 2**14
 """Rows drawn at a time."""

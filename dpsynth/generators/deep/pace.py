@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 
-from accountants import Allowance, Event, FixedPlan, PlanError, SubsampledGaussian
+from accountants import Allowance, FixedPlan, Gaussian, PlanError, SubsampledGaussian
 from dpsynth.generators.one_ways import one_way_looks
 from dpsynth.hints import Hints
 
@@ -67,7 +68,13 @@ class Pace:
         most = _MOST_NOISE * math.sqrt(float(allowance.mu_squared))  # of rate * sqrt(steps)
         steps = max(1, min(steps, int((most / rate) ** 2)))
         rate = min(rate, most / math.sqrt(steps))
-        return cls(rate, steps, max_grad_norm, max(1.0, rate * hints.about_rows))
+        return cls.planned(SubsampledGaussian(1.0, rate, steps), hints, max_grad_norm)
+
+    @classmethod
+    def planned(cls, event: SubsampledGaussian, hints: Hints, max_grad_norm: float) -> Pace:
+        """The pace of a training that is planned already."""
+        batch = event.sample_rate * max(hints.about_rows or 1, 1)
+        return cls(event.sample_rate, event.steps, max_grad_norm, max(1.0, batch))
 
     def event(self, mu: float) -> SubsampledGaussian:
         """The training that is about mu-GDP, by the central limit theorem for T steps on samples (Bu et al. 2020).
@@ -86,11 +93,18 @@ class Pace:
             one_way_share: share of mu squared for the one-ways, about.
         """
 
-        def build(scale: float) -> FixedPlan:
-            looks: list[Event] = list(one_way_looks(scale / math.sqrt(one_way_share), hints))
-            return FixedPlan([*looks, self.event(math.sqrt(1.0 - one_way_share) / scale)])
+        return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)))
 
-        return allowance.calibrate(build)
+
+@lru_cache(maxsize=64)
+def _planned(pace: Pace, allowance: Allowance, one_way_share: float, looks: int) -> FixedPlan:
+    """Calibrating a training takes a second, and a plan is made again wherever one is loaded."""
+
+    def build(scale: float) -> FixedPlan:
+        one_ways = Gaussian(scale * math.sqrt(looks / one_way_share))
+        return FixedPlan([*[one_ways] * looks, pace.event(math.sqrt(1.0 - one_way_share) / scale)])
+
+    return allowance.calibrate(build)
 
 
 __all__ = ["BATCH", "LARGEST_RATE", "STEPS", "Pace"]
