@@ -44,10 +44,10 @@ class MADE:
     """
 
     one_way_share: float = 0.1
-    hidden: int = 64
+    hidden: int = 32
     batch: int = BATCH
     steps: int = STEPS
-    max_grad_norm: float = 1.0
+    max_grad_norm: float = 0.3
     learning_rate: float = 0.02
     decay: float = 0.98
     ordinal: bool = False

@@ -49,13 +49,13 @@ class VAE:
     """
 
     one_way_share: float = 0.1
-    latent: int = 4
+    latent: int = 6
     beta: float = 1.0
     hidden: int = 64
     batch: int = BATCH
     steps: int = STEPS
-    max_grad_norm: float = 1.0
-    learning_rate: float = 0.01
+    max_grad_norm: float = 0.3
+    learning_rate: float = 0.02
     decay: float = 0.98
     ordinal: bool = False
     denoise: bool = True

@@ -13,7 +13,7 @@ from dpsynth.hints import Hints
 
 BATCH = 4000
 """Rows that a step is made of, about."""
-STEPS = 500
+STEPS = 300
 """Steps of a training whose batches are as large as that."""
 LARGEST_RATE = 0.25
 """Most of the units that a step is made of: small tables have smaller batches."""
