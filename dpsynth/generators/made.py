@@ -11,6 +11,8 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.autoregression import Autoregression
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
+from dpsynth.generators.deep.pair_looks import pairs_of
+from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
 from dpsynth.generators.settings import flag, positive, whole
@@ -30,6 +32,8 @@ class MADE:
 
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.
+        pair_share: share for pairs that are chosen and counted after the training, about; 0: none are.
+        pairs_per_column: how many, for each column.
         hidden: width of the hidden layer; 0: the direct layer alone.
         batch: rows of a step, about; of small tables a quarter at most (`Pace`).
         steps: of the training; fewer where the budget is tiny.
@@ -44,6 +48,8 @@ class MADE:
     """
 
     one_way_share: float = 0.1
+    pair_share: float = 0.0
+    pairs_per_column: float = 1.0
     hidden: int = 32
     batch: int = BATCH
     steps: int = STEPS
@@ -57,6 +63,9 @@ class MADE:
 
     def __post_init__(self) -> None:
         positive("one_way_share", self.one_way_share, below=1)
+        positive("pair_share", self.pair_share, zero=True, below=1)
+        positive("one_way_share + pair_share", self.one_way_share + self.pair_share, below=1)
+        positive("pairs_per_column", self.pairs_per_column)
         whole("hidden", self.hidden, least=0)
         whole("batch", self.batch, least=1)
         whole("steps", self.steps, least=1)
@@ -84,7 +93,9 @@ class MADE:
             PlanError: the schema declares no `about_rows`, or PyTorch is not installed.
         """
         pace = Pace.of(allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        return pace.plan(allowance, hints, one_way_share=self.one_way_share)
+        pairs = pairs_of(len(domain), self.pairs_per_column) if self.pair_share else 0
+        share = self.pair_share if pairs else 0.0
+        return pace.plan(allowance, hints, one_way_share=self.one_way_share, pairs=pairs, pair_share=share)
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
         """The planned looks; the network's average over the steps is the model."""
@@ -115,7 +126,9 @@ class MADE:
             rate=falling,
         )
         network = Autoregression.of(start.domain, module, start.ordered)
-        return NetworkModel(start.recoding, network.matched(start.shares, start.rng), start.total)
+        network = network.matched(start.shares, start.rng)
+        tilt = tilted(start, lambda: network.draw(PARTICLES, start.rng), plan, hints)
+        return NetworkModel(start.recoding, network, start.total, tilt)
 
 
 __all__ = ["MADE"]

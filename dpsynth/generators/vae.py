@@ -13,6 +13,8 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder, Latent
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
+from dpsynth.generators.deep.pair_looks import pairs_of
+from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
 from dpsynth.generators.settings import flag, positive, whole
@@ -38,6 +40,8 @@ class VAE:
 
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.
+        pair_share: share for pairs that are chosen and counted after the training, about; 0: none are.
+        pairs_per_column: how many, for each column.
         latent: dimensions of the code.
         beta: weight of the divergence of codes from the prior.
         hidden: width of the hidden layers; 0: linear layers alone.
@@ -49,6 +53,8 @@ class VAE:
     """
 
     one_way_share: float = 0.1
+    pair_share: float = 0.0
+    pairs_per_column: float = 1.0
     latent: int = 6
     beta: float = 1.0
     hidden: int = 64
@@ -64,6 +70,9 @@ class VAE:
 
     def __post_init__(self) -> None:
         positive("one_way_share", self.one_way_share, below=1)
+        positive("pair_share", self.pair_share, zero=True, below=1)
+        positive("one_way_share + pair_share", self.one_way_share + self.pair_share, below=1)
+        positive("pairs_per_column", self.pairs_per_column)
         whole("latent", self.latent, least=1)
         positive("beta", self.beta, zero=True)
         whole("hidden", self.hidden, least=0)
@@ -93,7 +102,9 @@ class VAE:
             PlanError: the schema declares no `about_rows`, or PyTorch is not installed.
         """
         pace = Pace.of(allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        return pace.plan(allowance, hints, one_way_share=self.one_way_share)
+        pairs = pairs_of(len(domain), self.pairs_per_column) if self.pair_share else 0
+        share = self.pair_share if pairs else 0.0
+        return pace.plan(allowance, hints, one_way_share=self.one_way_share, pairs=pairs, pair_share=share)
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
         """The planned looks; the decoder's average over the steps, on codes of the prior, is the model."""
@@ -119,7 +130,9 @@ class VAE:
             rate=falling,
         )
         decoder = Decoder.of(start.domain, Latent.standard(self.latent), module["decoder"], start.ordered)
-        return NetworkModel(start.recoding, decoder.matched(start.shares, start.rng), start.total)
+        decoder = decoder.matched(start.shares, start.rng)
+        tilt = tilted(start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints)
+        return NetworkModel(start.recoding, decoder, start.total, tilt)
 
     def _module(self, start: Start) -> Any:
         """Encoder and decoder as they start."""

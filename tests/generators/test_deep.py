@@ -26,6 +26,7 @@ from tests.helpers import schema, table
 SMALL = {"steps": 12, "batch": 200, "hidden": 8}  # one pace, whose plan is calibrated once
 EVERY = [MADE(**SMALL), VAE(latent=2, **SMALL), MADE(**SMALL | {"hidden": 0}, ordinal=True)]
 NAMES = ["made", "vae", "made-ordinal"]
+TILTED = MADE(**SMALL, pair_share=0.3)
 every_generator = pytest.mark.parametrize("generator", EVERY, ids=NAMES)
 
 rng = np.random.default_rng(0)
@@ -80,6 +81,21 @@ def test_the_looks_are_the_same_whatever_the_rows_are(generator):
     charged = [Trained(generator, each, sizes, seed=s).meter.charged for s, each in enumerate((frame, neighbour))]
     assert charged[0] == charged[1]
     assert [type(event) for event in charged[0]] == [Gaussian, SubsampledGaussian]
+
+
+@pytest.mark.parametrize("content", TABLES.values(), ids=TABLES)
+def test_pairs_after_training_are_asked_whatever_the_answers_were(content):
+    run = Trained(TILTED, *content)
+    assert run.meter.charged == run.plan.events
+    columns = len(content[1])
+    assert len(run.model.tilt.potentials) == (0 if columns == 1 else columns + columns * (columns - 1) // 2)
+    assert run.model.project(("a",)).sum() == pytest.approx(run.model.total)
+    header, arrays = run.model.dump()
+    again = load_model(json.loads(json.dumps(header)), npz.unpack(npz.pack(arrays)))
+    for given in (None, {"a": np.zeros(40, np.int64)}):
+        drawn = [each.sample(40, np.random.default_rng(3), given) for each in (run.model, again)]
+        for attribute in run.model.domain.attributes:
+            np.testing.assert_array_equal(drawn[0][attribute], drawn[1][attribute])
 
 
 @every_generator

@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 from accountants import Allowance, FixedPlan, Gaussian, PlanError, SubsampledGaussian
+from dpsynth.generators.deep.pair_looks import pair_looks
 from dpsynth.generators.one_ways import one_way_looks
 from dpsynth.hints import Hints
 
@@ -84,25 +85,32 @@ class Pace:
         rate = mu**2 / (self.sample_rate**2 * self.steps)
         return SubsampledGaussian(1.0 / math.sqrt(math.log1p(rate)), self.sample_rate, self.steps)
 
-    def plan(self, allowance: Allowance, hints: Hints, *, one_way_share: float) -> FixedPlan:
-        """One-ways (two looks where grids are fine), and the training, with as little noise as the allowance permits.
+    def plan(
+        self, allowance: Allowance, hints: Hints, *, one_way_share: float, pairs: int = 0, pair_share: float = 0.0
+    ) -> FixedPlan:
+        """One-ways (two looks at fine grids), the training, choices and counts of pairs: as little noise as fits.
 
         Args:
             allowance: the budget.
             hints: of the schema.
             one_way_share: share of mu squared for the one-ways, about.
+            pairs: how many are chosen and counted after the training.
+            pair_share: share for them, about; the training gets the rest.
         """
-
-        return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)))
+        return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)), pairs, pair_share)
 
 
 @lru_cache(maxsize=64)
-def _planned(pace: Pace, allowance: Allowance, one_way_share: float, looks: int) -> FixedPlan:
+def _planned(
+    pace: Pace, allowance: Allowance, one_way_share: float, looks: int, pairs: int, pair_share: float
+) -> FixedPlan:
     """Calibrating a training takes a second, and a plan is made again wherever one is loaded."""
+    left = 1.0 - one_way_share - (pair_share if pairs else 0.0)
 
     def build(scale: float) -> FixedPlan:
         one_ways = Gaussian(scale * math.sqrt(looks / one_way_share))
-        return FixedPlan([*[one_ways] * looks, pace.event(math.sqrt(1.0 - one_way_share) / scale)])
+        after = pair_looks(pairs, pair_share / scale**2)
+        return FixedPlan([*[one_ways] * looks, pace.event(math.sqrt(left) / scale), *after])
 
     return allowance.calibrate(build)
 
