@@ -25,7 +25,9 @@ _FITS = 4
 _HALF_NORMAL = math.sqrt(2 / math.pi)
 
 
-def tilted(start: Start, draw: Callable[[], Codes], plan: Plan, hints: Hints, *, stage: str, done: float) -> Tilt:
+def tilted(
+    start: Start, draw: Callable[[], Codes], plan: Plan, hints: Hints, *, stage: str = "pairs", done: float = 0.0
+) -> Tilt:
     """Ask the looks that a plan has after its training, and fit the tilt.
 
     A round chooses among all pairs not yet counted by how far the network's rows, weighted so far, are from the real
@@ -37,7 +39,8 @@ def tilted(start: Start, draw: Callable[[], Codes], plan: Plan, hints: Hints, *,
         draw: `PARTICLES` rows of the network.
         plan: of the recipe.
         hints: of the schema.
-        stage, done: name for progress, and how much of it is done before the first pair.
+        stage, done: name for progress, and how much of it is done before the first pair; a stage of their own
+            by default.
     """
     looks = _after_training(plan)
     if not looks:
