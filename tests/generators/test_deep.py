@@ -110,6 +110,16 @@ def test_the_plan_spends_the_budget_and_no_more(generator, epsilon):
     assert 0.97 * epsilon <= compose(plan.events).epsilon(1e-6) <= epsilon
 
 
+@pytest.mark.parametrize("epsilon", [0.0001, 0.01])
+def test_noise_stays_within_what_can_be_drawn_exactly(epsilon):
+    generator = MADE(one_way_share=0.5)
+    plan = generator.plan(
+        Schema.from_domain({"a": 3, "b": 2}).domain, Allowance(Budget(str(epsilon))), Hints(about_rows=9)
+    )
+    (training,) = (event for event in plan.events if isinstance(event, SubsampledGaussian))
+    assert training.noise_multiplier <= 256
+
+
 def test_one_ways_cost_about_their_share():
     allowance = Allowance(Budget("1", "1e-6"))
     hints = Hints(about_rows=30_000)

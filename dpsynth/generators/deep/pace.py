@@ -18,8 +18,8 @@ STEPS = 300
 """Steps of a training whose batches are as large as that."""
 LARGEST_RATE = 0.25
 """Most of the units that a step is made of: small tables have smaller batches."""
-_MOST_NOISE = 200.0
-"""Noise multiplier up to which a plan goes: the kernel draws at most 256 exactly."""
+_MOST_NOISE = 100.0
+"""Noise multiplier that a training on the whole budget may have: on a sixth of it, what the kernel draws exactly."""
 
 
 @dataclass(frozen=True, slots=True)
