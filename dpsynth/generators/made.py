@@ -47,8 +47,8 @@ class MADE:
         ValueError: a setting is outside its range.
     """
 
-    one_way_share: float = 0.2
-    pair_share: float = 0.3
+    one_way_share: float = 0.1
+    pair_share: float = 0.0
     pairs_per_column: float = 1.0
     hidden: int = 32
     batch: int = BATCH
