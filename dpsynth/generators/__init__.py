@@ -11,13 +11,14 @@ from typing import Any
 from dpsynth.generators.aim import AIM
 from dpsynth.generators.base import Generator
 from dpsynth.generators.deep.network_model import NetworkModel
+from dpsynth.generators.gan import GAN
 from dpsynth.generators.independent import Independent
 from dpsynth.generators.made import MADE
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.mst import MST
 
 GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType(
-    {"independent": Independent, "mst": MST, "aim": AIM, "made": MADE}
+    {"independent": Independent, "mst": MST, "aim": AIM, "made": MADE, "gan": GAN}
 )
 """Every recipe by its short name."""
 
