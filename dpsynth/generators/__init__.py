@@ -16,9 +16,10 @@ from dpsynth.generators.independent import Independent
 from dpsynth.generators.made import MADE
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.mst import MST
+from dpsynth.generators.vae import VAE
 
 GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType(
-    {"independent": Independent, "mst": MST, "aim": AIM, "made": MADE, "gan": GAN}
+    {"independent": Independent, "mst": MST, "aim": AIM, "made": MADE, "vae": VAE, "gan": GAN}
 )
 """Every recipe by its short name."""
 
@@ -58,6 +59,7 @@ __all__ = [
     "GENERATORS",
     "MADE",
     "MST",
+    "VAE",
     "Generator",
     "Independent",
     "MarginalModel",

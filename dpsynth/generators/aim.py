@@ -13,12 +13,14 @@ import numpy as np
 from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian, Plan, PlanError
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
+from dpsynth.generators.coarsening import coarsened
 from dpsynth.generators.expected import Expected
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays
+from dpsynth.generators.raked_rounds import RakedRounds, Rounds, particles_for
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
-from dpsynth.graphical import GraphicalModel, ModelTooLarge, estimate, measured
+from dpsynth.graphical import GraphicalModel, ModelTooLarge, RakedModel, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
@@ -26,7 +28,14 @@ _HALF_NORMAL = math.sqrt(2 / math.pi)
 """Expected absolute value of a standard normal."""
 
 _WORTH_A_LOOK = 0.05
-"""Share of mu squared below which the one-ways are not measured again."""
+"""Share of mu squared below which the one-ways are not measured again, and nothing beyond the tree."""
+
+_COARSE_LOOKS, _BEYOND_LOOKS, _BATCH = 3, 1.5, 4
+"""Looks for each ordered column, and for each column; looks between two fits."""
+
+_COARSE_SIGNAL, _BEYOND_SIGNAL = 500.0, 1000.0
+"""Rows over sigma (of a first round's measurement) from which the rounds beyond the tree get all of their share: where
+there is less signal the tree has room for all that can be told from noise."""
 
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
@@ -42,14 +51,17 @@ class AIM:
     rows are measured once more; candidates are scored by what one pass over the current model, or one low-variance
     sample of it, says of all of them (`Expected`; the model is public, so this costs nothing); estimation smooths
     (see `estimate`); the one-ways get a larger share of the budget, and rounds are fewer and larger; a candidate that
-    takes much of the model's room must mend more than one that takes little. `AIM.paper` has the settings of the paper.
+    takes much of the model's room must mend more than one that takes little. The last rounds go beyond the junction
+    tree: particles drawn from the model are weighted (see `rake`) to fit pairs that it has no room for, and pairs of
+    ordered columns over a few groups each. `AIM.paper` has the settings of the paper.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
         target: a column whose margins count `TARGET_WEIGHT` times as much, such as what a classifier shall predict.
-        one_way_share: share of mu squared for the one-ways.
-        one_way_error: noise of the one-ways (mean total variation distance) that calls for measuring them again;
-            their share then grows in proportion to the noise.
+        one_way_share: share of mu squared for the first look at the one-ways.
+        fine_share: the same where columns are on fine grids (``bins: auto``); the look at their bins takes as much.
+        one_way_error: noise of the one-ways (mean total variation distance after the first look) that calls for
+            measuring them again; their share then grows in proportion to the noise.
         one_way_most: largest share of mu squared for both looks at the one-ways.
         select_share: share of each round's mu squared for the choice; the measurement gets the rest.
         rounds_per_column: the budget of the first rounds would last for this many rounds a column.
@@ -64,6 +76,9 @@ class AIM:
         cell_price: a candidate pays for the cells by which the model grows: `max_cells` of them cost this share
             of the rows, in the currency of the error that it would mend.
         tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
+        beyond_share: share, of the mu squared that the one-ways leave, for pairs beyond the junction tree; less where
+            rows are few for the noise.
+        coarse_share: the same for pairs of ordered columns over groups of their codes.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -71,9 +86,10 @@ class AIM:
 
     workload: str = "all-2way"
     target: str | None = None
-    one_way_share: float = 0.4
-    one_way_error: float = 0.02
-    one_way_most: float = 0.85
+    one_way_share: float = 0.1
+    fine_share: float = 0.15
+    one_way_error: float = 0.003
+    one_way_most: float = 0.7
     select_share: float = 0.1
     rounds_per_column: float = 4.0
     anneal: float = 4.0
@@ -85,12 +101,15 @@ class AIM:
     cells_per_signal: float = 570.0
     cell_price: float = 0.1
     tolerance: float = 0.1
+    beyond_share: float = 0.2
+    coarse_share: float = 0.4
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)
         if self.target is not None and not isinstance(self.target, str):
             raise ValueError(f"target must be the name of a column, got {self.target!r}")
         positive("one_way_share", self.one_way_share, below=1)
+        positive("fine_share", self.fine_share, below=0.5)
         positive("one_way_error", self.one_way_error)
         positive("one_way_most", self.one_way_most, below=1)
         positive("select_share", self.select_share, below=1)
@@ -104,6 +123,9 @@ class AIM:
         positive("cells_per_signal", self.cells_per_signal)
         positive("cell_price", self.cell_price, zero=True)
         positive("tolerance", self.tolerance)
+        positive("beyond_share", self.beyond_share, zero=True, below=1)
+        positive("coarse_share", self.coarse_share, zero=True, below=1)
+        positive("1 - beyond_share - coarse_share", 1 - self.beyond_share - self.coarse_share)
 
     @classmethod
     def paper(cls, **settings: Any) -> AIM:
@@ -118,6 +140,7 @@ class AIM:
         published: dict[str, Any] = {
             "workload": "all-3way",
             "one_way_share": share,
+            "fine_share": share,
             "one_way_error": 1e9,
             "select_share": 0.1,
             "rounds_per_column": 16 * (1 - share),
@@ -129,6 +152,8 @@ class AIM:
             "max_cells": 10_000_000,
             "cells_per_signal": 1e12,
             "cell_price": 0.0,
+            "beyond_share": 0.0,
+            "coarse_share": 0.0,
         }
         return cls(**(published | settings))
 
@@ -181,16 +206,27 @@ class _Run:
             Gaussian.from_mu_squared(self.round_mu_squared).noise_multiplier * hints.at_most
         )
         self.most_cells = min(recipe.max_cells, sum(self.domain.shape) + round(recipe.cells_per_signal * signal))
+        self.pairs: dict[Clique, int] = {
+            c: w for c, w in self.weights.items() if len(c) == 2 and self.cells[c] <= recipe.max_cells
+        }
+        self.particles = particles_for(self.graphical.total, len(self.pairs))
+        self.ordered = [a for a in self.domain.attributes if a in hints.fine or a in hints.ordered]
+        beyond = recipe.beyond_share * min(1.0, signal / _BEYOND_SIGNAL) if self.particles else 0.0
+        coarse = recipe.coarse_share * min(1.0, signal / _COARSE_SIGNAL) if len(self.ordered) > 1 else 0.0
+        self.beyond = beyond * self.view.remaining if beyond > _WORTH_A_LOOK else 0.0
+        self.coarse = coarse * self.view.remaining if self.particles and coarse > _WORTH_A_LOOK else 0.0
+        self.kept = self.beyond + self.coarse
+        """mu squared that is not the tree's."""
 
     def _one_ways(self, private: PrivateTable) -> OneWays:
         """All one-ways over base cells, looked at once more if they are too noisy or on a fine grid."""
         recipe, hints = self.recipe, self.hints
         cleaning = Cleaning(recipe.denoise, recipe.merge_below, recipe.group_below)
-        first = recipe.one_way_share / 2 if hints.fine else recipe.one_way_share
+        first = recipe.fine_share if hints.fine else recipe.one_way_share
         found = OneWays.look(private, self._share(first), hints, cleaning)
         self._looked(private, found)
         share = min(recipe.one_way_most, first * found.error / recipe.one_way_error)
-        more = max(share, recipe.one_way_share) - first
+        more = max(share, 2 * first if hints.fine else 0.0) - first
         if more < _WORTH_A_LOOK:
             return found
         found = found.again(private, self._share(more), hints, cleaning)
@@ -212,7 +248,7 @@ class _Run:
     def model(self) -> MarginalModel:
         """Rounds until nothing is left, then the last and closest fit."""
         round_mu_squared = self.round_mu_squared
-        while (left := self.view.remaining) > _NEGLIGIBLE * self.budget:
+        while (left := self.view.remaining - self.kept) > _NEGLIGIBLE * self.budget:
             if left < 2 * round_mu_squared:
                 round_mu_squared = left
             prices = self._affordable(round_mu_squared)
@@ -222,8 +258,38 @@ class _Run:
             if not self._round(prices, round_mu_squared):
                 round_mu_squared *= self.recipe.anneal
         self.graphical = self._estimated(self.graphical, self.recipe.tolerance / 2)
-        self._report(f"done, {self.graphical.tree.cells} cells")
-        return MarginalModel(self.recoding, self.graphical)
+        self._report(f"a tree of {self.graphical.tree.cells} cells")
+        return MarginalModel(self.recoding, self._raked() if self.kept else self.graphical)
+
+    def _raked(self) -> RakedModel:
+        """The rounds beyond the tree, and the weights that fit all that was measured."""
+        recipe, one_ways = self.recipe, {a: self.graphical.project((a,)) for a in self.domain.attributes}
+        coarser = coarsened(self.recoding, self.hints, one_ways) if self.coarse else {}
+        rounds = RakedRounds(
+            self.graphical,
+            self.measurements,
+            coarser,
+            self.particles,
+            self.rng,
+            at_most=self.hints.at_most,
+            select_share=recipe.select_share,
+            anneal=recipe.anneal,
+            smoothing=recipe.smoothing,
+            tolerance=recipe.tolerance,
+        )
+        if self.coarse:
+            names = {view.attribute: name for name, view in coarser.items()}
+            groups = self.view.recoded({view.attribute: view.map for view in coarser.values()})
+            both = (c for c in self.weights if len(c) == 2 and c[0] in names and c[1] in names)
+            pairs: Mapping[Clique, int] = {c: self.weights[c] for c in both}
+            looks = min(len(pairs), _COARSE_LOOKS * len(names))
+            rounds.spend(Rounds(groups, names, pairs, self.coarse, looks, _BATCH))
+            self._report(f"{len(names)} ordered columns in groups")
+        if (left := self.view.remaining * (1 - _HAIR)) > _NEGLIGIBLE * self.budget:
+            looks = round(_BEYOND_LOOKS * len(self.domain))
+            rounds.spend(Rounds(self.view, {}, self.pairs, left, looks, _BATCH))
+        self._report(f"done, {self.particles} particles")
+        return rounds.last()
 
     def _affordable(self, round_mu_squared: float) -> dict[Clique, float]:
         """What fits into a model whose size grows with the budget spent, this round included, and its price in rows.
@@ -231,7 +297,8 @@ class _Run:
         The price is for the cells by which the model grows: public, since the model follows from noisy answers.
         """
         tree = self.graphical.tree
-        limit = int(self.most_cells * min(1.0, self.spent + round_mu_squared / self.budget))
+        share = (self.spent + round_mu_squared / self.budget) / (1.0 - self.kept / self.budget)
+        limit = int(self.most_cells * min(1.0, share))
         bounds = dict(zip(self.weights, tree.bounds(tuple(self.weights)).tolist(), strict=True))
         of_a_cell = self.recipe.cell_price * self.graphical.total / self.recipe.max_cells
         now, most = tree.cells, self.most_cells

@@ -13,7 +13,8 @@ from dpsynth.domain import Clique
 from dpsynth.generators.base import Model
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.recoding import Recoding
-from dpsynth.graphical.constrained import constrain, holding
+from dpsynth.graphical import RakedModel
+from dpsynth.graphical.constrained import constrain, constrain_particles, holding
 
 ROOM = 500_000
 """Cells that constraints may add to a model, beside as many as it has."""
@@ -38,10 +39,14 @@ def constrained(model: Model, rules: Rules) -> Model:
         table = np.clip(table.transpose([columns.index(a) for a in clique]), 0.0, 1.0)
         if (table < 1).any():
             weights[clique] = weights[clique] * table if clique in weights else table
-    held = holding(model.graphical, weights, limit)
-    if not held:
-        return model
-    return MarginalModel(model.recoding, constrain(model.graphical, {c: weights[c] for c in held}))
+    raked = model.graphical if isinstance(model.graphical, RakedModel) else None
+    prior = model.graphical.prior if isinstance(model.graphical, RakedModel) else model.graphical
+    held = holding(prior, weights, limit)
+    if held:
+        prior = constrain(prior, {c: weights[c] for c in held})
+    if raked is not None and weights:
+        return MarginalModel(model.recoding, constrain_particles(raked, prior, weights))
+    return MarginalModel(model.recoding, prior) if held else model
 
 
 def _tables(recoding: Recoding, rules: Rules, limit: int) -> Iterator[tuple[Clique, NDArray[np.float64]]]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators.recoding import Recoding
-from dpsynth.graphical import GraphicalModel, JunctionTree
+from dpsynth.graphical import GraphicalModel, JunctionTree, RakedModel
+from dpsynth.graphical.particles import Coarser, Particles
 
 
 class MarginalModel:
@@ -18,13 +19,12 @@ class MarginalModel:
 
     Attributes:
         recoding: base cells to merged cells, and back.
-        graphical: the distribution over merged cells.
+        graphical: the distribution over merged cells: a graphical model, or its particles weighted.
     """
 
     kind = "marginal"
-    version = 1
 
-    def __init__(self, recoding: Recoding, graphical: GraphicalModel) -> None:
+    def __init__(self, recoding: Recoding, graphical: GraphicalModel | RakedModel) -> None:
         if graphical.domain != recoding.domain:
             raise ValueError(
                 f"the graphical model is over {graphical.domain.sizes}, the recoding over {recoding.domain.sizes}"
@@ -49,27 +49,22 @@ class MarginalModel:
         kept = {a: np.asarray(c).astype(np.int64) for a, c in (given or {}).items()}
         return {a: kept.get(a, decoded[a]) for a in self.domain.attributes}
 
-    def spread_again(self, codes: Codes, rng: np.random.Generator) -> Codes:
-        """Encoded rows with every cell that was merged drawn anew inside its merged cell; columns as in `codes`."""
-        names = tuple(codes)
-        maps, weights = self.recoding.maps, self.recoding.weights
-        part = Recoding.of(self.domain.project(names), {a: maps[a] for a in names}, {a: weights[a] for a in names})
-        return part.decode(part.encode(codes), rng)
-
     def project(self, clique: Clique) -> NDArray[np.float64]:
         """Expected counts over `clique` in the base domain, summing to ``total``."""
         return self.recoding.spread(self.graphical.project(clique), clique)
 
     def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """A JSON header and plain arrays; equal models give equal dumps."""
-        cliques = sorted(self.graphical.potentials, key=self.domain.axes)
+        raked = self.graphical if isinstance(self.graphical, RakedModel) else None
+        graphical = self.graphical.prior if isinstance(self.graphical, RakedModel) else self.graphical
+        cliques = sorted(graphical.potentials, key=self.domain.axes)
         header = {
             "kind": self.kind,
-            "version": self.version,
+            "version": _RAKED if raked else _PLAIN,
             "attributes": list(self.domain.attributes),
             "shape": list(self.domain.shape),
             "cliques": [list(c) for c in cliques],
-            "bags": [list(b) for b in sorted(self.graphical.tree.bags, key=self.domain.axes)],
+            "bags": [list(b) for b in sorted(graphical.tree.bags, key=self.domain.axes)],
             "total": self.total,
         }
         arrays: dict[str, NDArray[Any]] = {}
@@ -77,7 +72,9 @@ class MarginalModel:
             arrays[f"map_{i}"] = self.recoding.maps[a].copy()
             arrays[f"weights_{i}"] = self.recoding.weights[a].copy()
         for i, c in enumerate(cliques):
-            arrays[f"potential_{i}"] = np.ascontiguousarray(self.graphical.potentials[c])
+            arrays[f"potential_{i}"] = np.ascontiguousarray(graphical.potentials[c])
+        if raked:
+            header["raked"] = _dump_particles(raked, arrays)
         return header, arrays
 
     @classmethod
@@ -87,10 +84,10 @@ class MarginalModel:
         Raises:
             ValueError: the header is of another kind or version, or the arrays do not fit it.
         """
-        if header.get("kind") != cls.kind or header.get("version") != cls.version:
+        if header.get("kind") != cls.kind or header.get("version") not in (_PLAIN, _RAKED):
             raise ValueError(
                 f"a model of kind {header.get('kind')!r}, version {header.get('version')!r}; "
-                f"expected {cls.kind!r}, version {cls.version}"
+                f"expected {cls.kind!r}, version {_PLAIN} or {_RAKED}"
             )
         try:
             base = Domain(tuple(header["attributes"]), tuple(int(s) for s in header["shape"]))
@@ -103,10 +100,44 @@ class MarginalModel:
             }
             total = float(header["total"])
             bags = [tuple(bag) for bag in header["bags"]] if "bags" in header else [*potentials]
+            recoding = Recoding.of(base, maps, weights)
+            tree = JunctionTree.of(recoding.domain, bags)
+            graphical = GraphicalModel(recoding.domain, potentials, total, tree)
+            if header["version"] == _PLAIN:
+                return cls(recoding, graphical)
+            return cls(recoding, _load_particles(graphical, header["raked"], arrays))
         except KeyError as missing:
             raise ValueError(f"incomplete model: {missing} is missing") from missing
-        recoding = Recoding.of(base, maps, weights)
-        return cls(recoding, GraphicalModel(recoding.domain, potentials, total, JunctionTree.of(recoding.domain, bags)))
+
+
+_PLAIN, _RAKED = 1, 2
+"""Versions of what `MarginalModel.dump` writes: without particles, and with them."""
+
+
+def _dump_particles(raked: RakedModel, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Add the particles to `arrays`; what else there is of them, as JSON."""
+    particles, kept = raked.particles, np.flatnonzero(raked.weights)
+    for i, a in enumerate(raked.domain.attributes):
+        arrays[f"particle_{i}"] = particles.codes(a)[kept]
+    arrays["particle_weights"] = raked.weights[kept]
+    for i, view in enumerate(particles.coarser.values()):
+        arrays[f"coarser_{i}"] = view.map.copy()
+    coarser = [[name, view.attribute] for name, view in particles.coarser.items()]
+    return {"coarser": coarser, "cliques": [list(c) for c in raked.cliques]}
+
+
+def _load_particles(prior: GraphicalModel, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RakedModel:
+    codes = {a: np.asarray(arrays[f"particle_{i}"], np.int64) for i, a in enumerate(prior.domain.attributes)}
+    coarser = {
+        name: Coarser(attribute, np.asarray(arrays[f"coarser_{i}"], np.int64))
+        for i, (name, attribute) in enumerate(header["coarser"])
+    }
+    rows = len(arrays["particle_weights"])
+    for a, held in codes.items():
+        if held.shape != (rows,) or (rows and not 0 <= held.min() <= held.max() < prior.domain[a]):
+            raise ValueError(f"particles of {a!r} do not fit the model")
+    weights = np.asarray(arrays["particle_weights"], np.float64)
+    return RakedModel(prior, Particles(prior.domain, codes, coarser), weights, [tuple(c) for c in header["cliques"]])
 
 
 __all__ = ["MarginalModel"]

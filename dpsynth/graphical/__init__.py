@@ -6,6 +6,7 @@ from dpsynth.graphical.estimation import Measurement, combine, estimate, estimat
 from dpsynth.graphical.factor import Factor
 from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.model import GraphicalModel
+from dpsynth.graphical.raking import RakedModel
 from dpsynth.graphical.sampling import sample
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Measurement",
     "MessagePassing",
     "ModelTooLarge",
+    "RakedModel",
     "combine",
     "estimate",
     "estimate_total",

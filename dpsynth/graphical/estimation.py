@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -133,17 +134,44 @@ def estimate(
     if not cliques:
         return GraphicalModel(domain, {}, total, tree)
     passing = MessagePassing(tree, cliques)
-    problem = _Dual(passing, combined, total, smoothing)
-    start = problem.joined((warm or {}).get(c, np.zeros(combined[c].values.shape)) for c in cliques)
-    theta = minimise(problem, start, problem.scale(start), problem.close(tolerance), max_evaluations)
-    return GraphicalModel(domain, dict(zip(cliques, problem.split(theta), strict=True)), total, passing=passing)
+    problem = Dual(passing, domain, combined, total, smoothing)
+    potentials = problem.minimised(warm or {}, tolerance, max_evaluations)
+    return GraphicalModel(domain, potentials, total, passing=passing)
 
 
-class _Dual:
-    """The dual objective of `estimate`, on all potentials joined to one vector."""
+class Passing(Protocol):
+    """How a model's marginals follow from its potentials: along a junction tree, or over weighted particles."""
+
+    cliques: tuple[Clique, ...]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def run(self, potentials: Sequence[Array]) -> tuple[float, Any, Any]:
+        """The log partition function, something of its own, and what `marginals` takes."""
+        ...
+
+    def marginals(self, beliefs: Any) -> list[Array]:
+        """The marginal distribution of every clique, in order."""
+        ...
+
+
+class Dual:
+    """The dual objective of `estimate`, on all potentials joined to one vector.
+
+    Args:
+        passing: gives value and gradient.
+        domain: of its cliques.
+        combined: one measurement for each of its cliques.
+        total: what marginals sum to.
+        smoothing: as in `estimate`.
+    """
 
     def __init__(
-        self, passing: MessagePassing, combined: Mapping[Clique, Measurement], total: float, smoothing: float
+        self,
+        passing: Passing,
+        domain: Domain,
+        combined: Mapping[Clique, Measurement],
+        total: float,
+        smoothing: float,
     ) -> None:
         self.passing = passing
         ends = np.cumsum([0, *(prod(shape) for shape in passing.shapes)])
@@ -152,19 +180,29 @@ class _Dual:
             c: np.square(np.broadcast_to(combined[c].sigma, combined[c].values.shape)) for c in passing.cliques
         }
         values = {c: combined[c].values for c in passing.cliques}
-        agreed = reconcile(passing.tree.domain, values, variances, total)
+        agreed = reconcile(domain, values, variances, total)
         self.target = self.joined(agreed[c] for c in passing.cliques) / total
         typical = 1.0 / math.sqrt(float(np.mean([np.mean(1.0 / v) for v in variances.values()])))
         self.weight = smoothing * total / typical
         self.kappa = self.weight * self.joined(variances[c] for c in passing.cliques) / total**2
 
+    def minimised(self, warm: Mapping[Clique, Array], tolerance: float, max_evaluations: int) -> dict[Clique, Array]:
+        """The potentials of the least value, begun at `warm` (zero where it has none)."""
+        cliques, shapes = self.passing.cliques, self.passing.shapes
+        start = self.joined(warm.get(c, np.zeros(shape)) for c, shape in zip(cliques, shapes, strict=True))
+        theta = minimise(self, start, self.scale(start), self.close(tolerance), max_evaluations)
+        return dict(zip(cliques, self.split(theta), strict=True))
+
     def joined(self, parts: Iterable[Array]) -> Array:
+        """Arrays over the cliques as one vector."""
         return np.concatenate([p.ravel() for p in parts])
 
     def split(self, theta: Array) -> list[Array]:
+        """The inverse of `joined`."""
         return [theta[a:b].reshape(shape) for a, b, shape in self._slices]
 
     def __call__(self, theta: Array) -> tuple[float, Array]:
+        """Value and gradient."""
         log_partition, _, beliefs = self.passing.run(self.split(theta))
         penalty = self.kappa * theta
         value = log_partition - float(theta @ self.target) + 0.5 * float(theta @ penalty)
@@ -176,6 +214,7 @@ class _Dual:
         return 1.0 / (self.joined(self.passing.marginals(beliefs)) + self.kappa)
 
     def close(self, tolerance: float) -> Callable[[Array, Array], bool]:
+        """Whether a point is as near as `tolerance` asks, by the duality gap."""
         bound = tolerance**2 * len(self.target) / self.weight
 
         def check(theta: Array, gradient: Array) -> bool:
@@ -184,4 +223,4 @@ class _Dual:
         return check
 
 
-__all__ = ["Measurement", "combine", "estimate", "estimate_total", "measured"]
+__all__ = ["Dual", "Measurement", "Passing", "combine", "estimate", "estimate_total", "measured"]

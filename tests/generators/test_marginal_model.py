@@ -10,13 +10,13 @@ from dpsynth.domain import Domain
 from dpsynth.generators import AIM, MarginalModel
 from dpsynth.generators.constrained import constrained
 from dpsynth.generators.recoding import Recoding
-from dpsynth.graphical import GraphicalModel
+from dpsynth.graphical import GraphicalModel, RakedModel
 from dpsynth.schema import Schema
 
 
-@pytest.fixture
-def model(fitted, chain):
-    return fitted(AIM(), *chain).model
+@pytest.fixture(params=[0.0, 0.2], ids=["tree", "particles"])
+def model(fitted, chain, request):
+    return fitted(AIM(beyond_share=request.param), *chain).model
 
 
 def saved_and_loaded(model):
@@ -47,9 +47,10 @@ def test_dumps_are_equal_after_a_round(model):
 
 def test_the_header_says_nothing_but_the_public_shape_and_noisy_figures(model):
     header, arrays = model.dump()
-    assert set(header) == {"kind", "version", "attributes", "shape", "cliques", "bags", "total"}
+    raked = {"raked"} if isinstance(model.graphical, RakedModel) else set()
+    assert set(header) == {"kind", "version", "attributes", "shape", "cliques", "bags", "total"} | raked
     assert header["kind"] == "marginal"
-    assert all(a.dtype in (np.float64, np.int64) for a in arrays.values())
+    assert all(a.dtype in (np.float64, np.int64, np.uint8) for a in arrays.values())
 
 
 def test_samples_follow_the_projections(model):
@@ -99,7 +100,7 @@ def test_a_given_code_inside_a_merged_cell_conditions_exactly(merging):
 
 def test_merged_cells_are_spread_again_inside(merging):
     before = merging.sample(20_000, np.random.default_rng(0))
-    after = merging.spread_again({"a": before["a"]}, np.random.default_rng(1))
+    after = merging.recoding.spread_again({"a": before["a"]}, np.random.default_rng(1))
     assert list(after) == ["a"]
     np.testing.assert_array_equal(merging.recoding.maps["a"][after["a"]], merging.recoding.maps["a"][before["a"]])
     inside = after["a"][after["a"] >= 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.domain import Codes, Domain
-from dpsynth.generators.deep.cells import Integers, drawn, log_probabilities
+from dpsynth.generators.deep.cells import MATCHED, ROUNDS, Integers, drawn, log_probabilities, shift
 from dpsynth.generators.deep.network import Floats
 
 _PROPOSALS = 32
@@ -54,6 +54,13 @@ class Autoregression:
         hidden = tuple((weight(layer), bias(layer)) for layer in layers[:-1])
         return cls(domain, weight(module[0]), bias(module[0]), hidden, weight(layers[-1]) if layers else None, ordered)
 
+    def matched(self, shares: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> Autoregression:
+        """The same network with biases at which every column's one-way is `shares`, up to the error of a sample.
+
+        Columns are drawn in turn, and each bias is moved until the mean of the rows' probabilities fits.
+        """
+        return replace(self, bias=self._walk(MATCHED, rng, {}, shares)[2])
+
     def draw(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> dict[str, Integers]:
         """`rows` rows. With `given`, columns to keep, 32 completions are drawn for each row, with its own values put in
         where their turn comes, and one is chosen by the probability that the network gives to those values there
@@ -65,28 +72,40 @@ class Autoregression:
         last = max(self.domain.attributes.index(a) for a in kept)
         if last < len(kept):  # what is given comes first: its completions are already drawn as they should be
             return self._walk(rows, rng, kept)[0]
-        found, weight = self._walk(rows * _PROPOSALS, rng, {a: np.repeat(c, _PROPOSALS) for a, c in kept.items()})
+        found, weight, _ = self._walk(rows * _PROPOSALS, rng, {a: np.repeat(c, _PROPOSALS) for a, c in kept.items()})
         choice = drawn(log_probabilities(weight.reshape(rows, _PROPOSALS)), rng)
         place = np.arange(rows) * _PROPOSALS + choice
         return {a: codes[place] for a, codes in found.items()}
 
-    def _walk(self, rows: int, rng: np.random.Generator, given: Codes) -> tuple[dict[str, Integers], Floats]:
-        """Columns in turn, and the log probability of what was given."""
+    def _walk(
+        self,
+        rows: int,
+        rng: np.random.Generator,
+        given: Codes,
+        shares: Mapping[str, NDArray[np.float64]] | None = None,
+    ) -> tuple[dict[str, Integers], Floats, Floats]:
+        """Columns in turn, the log probability of what was given, and the biases that fit `shares`."""
+        matched = self.bias.copy()
         found: dict[str, Integers] = {}
         weight = np.zeros(rows, dtype=np.float32)
         ends = list(accumulate(self.domain.shape))
         logits = np.tile(self.bias, (rows, 1))
         before = np.tile(self.hidden[0][1], (rows, 1)) if self.hidden else None
         for attribute, size, end in zip(self.domain.attributes, self.domain.shape, ends, strict=True):
-            own = logits[:, end - size : end]
+            own: Floats = logits[:, end - size : end]
             if before is not None and self.out is not None:
-                state = np.maximum(before, np.float32(0))
+                state: Floats = np.maximum(before, np.float32(0))
                 for layer, bias in self.hidden[1:]:
                     state = np.maximum(state @ layer.T + bias, np.float32(0))
                 own = own + state @ self.out[end - size : end].T
+            for _ in range(ROUNDS if shares is not None else 0):
+                mean = np.exp(log_probabilities(own, attribute in self.ordered)).mean(axis=0, dtype=np.float64)
+                step = shift(shares[attribute], mean, attribute in self.ordered)  # type: ignore[index]
+                matched[end - size : end] += step
+                own = own + step
             logs = log_probabilities(own, attribute in self.ordered)
             if attribute in given:
-                codes = np.asarray(given[attribute])
+                codes = np.asarray(given[attribute]).astype(np.int64)
                 weight += np.take_along_axis(logs, codes[:, None], axis=1)[:, 0]
             else:
                 codes = drawn(logs, rng)
@@ -94,7 +113,7 @@ class Autoregression:
             logits[:, end:] += self.direct.T[end - size + codes, end:]
             if before is not None:
                 before += self.hidden[0][0].T[end - size + codes]
-        return found, weight
+        return found, weight, matched
 
     def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """A JSON header and plain arrays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.domain import Codes, Domain
-from dpsynth.generators.deep.cells import Integers, drawn, log_probabilities
+from dpsynth.generators.deep.cells import MATCHED, ROUNDS, Integers, drawn, log_probabilities, shift
 from dpsynth.generators.deep.network import Floats, Network
 
 _CODES = 4096
@@ -65,6 +65,7 @@ class Decoder:
         latent: the prior of codes.
         network: code to one logit for each cell, columns in domain order.
         ordered: columns whose logits are ordinal.
+        moved: added to all logits.
     """
 
     kind = "decoder"
@@ -72,6 +73,18 @@ class Decoder:
     latent: Latent
     network: Network
     ordered: frozenset[str]
+    moved: Floats
+
+    def matched(self, shares: Mapping[str, NDArray[np.float64]], rng: np.random.Generator) -> Decoder:
+        """The same decoder with logits moved at which every column's one-way is `shares`, about."""
+        logits = self.network(self.latent.draw(MATCHED, rng))
+        moved = np.zeros(logits.shape[1], dtype=np.float32)
+        for attribute, (start, end) in self._places.items():
+            ordered, own = attribute in self.ordered, logits[:, start:end]
+            for _ in range(ROUNDS):
+                mean = np.exp(log_probabilities(own + moved[start:end], ordered)).mean(axis=0, dtype=np.float64)
+                moved[start:end] += shift(shares[attribute], mean, ordered)
+        return replace(self, moved=self.moved + moved)
 
     def draw(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> dict[str, Integers]:
         """`rows` rows. With `given`, columns to keep, each row's code is one of 4,096 drawn from the prior, chosen by
@@ -91,18 +104,19 @@ class Decoder:
         kept = {a: np.asarray(c).astype(np.int64) for a, c in (given or {}).items()}
         return {a: kept.get(a, found.get(a)) for a in self.domain.attributes}  # type: ignore[misc]
 
+    @property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        return dict(zip(self.domain.attributes, pairwise([0, *accumulate(self.domain.shape)]), strict=True))
+
     def _log_probabilities(self, codes: Floats) -> dict[str, Floats]:
-        logits = self.network(codes)
-        places = pairwise([0, *accumulate(self.domain.shape)])
-        return {
-            a: log_probabilities(logits[:, start:end], a in self.ordered)
-            for a, (start, end) in zip(self.domain.attributes, places, strict=True)
-        }
+        logits = self.network(codes) + self.moved
+        return {a: log_probabilities(logits[:, s:e], a in self.ordered) for a, (s, e) in self._places.items()}
 
     def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """A JSON header and plain arrays."""
         arrays: dict[str, NDArray[Any]] = {f"network.{name}": array for name, array in self.network.arrays.items()}
         arrays |= {"shares": self.latent.shares, "means": self.latent.means, "deviations": self.latent.deviations}
+        arrays["moved"] = self.moved
         arrays |= {f"cells.{i}": array for i, array in enumerate(self.latent.cells)}
         return {
             "kind": self.kind,
@@ -110,6 +124,11 @@ class Decoder:
             "ordered": sorted(self.ordered),
             "conditions": len(self.latent.cells),
         }, arrays
+
+    @classmethod
+    def of(cls, domain: Domain, latent: Latent, module: Any, ordered: frozenset[str] = frozenset()) -> Decoder:
+        """From a trained module."""
+        return cls(domain, latent, Network.of(module), ordered, np.zeros(sum(domain.shape), dtype=np.float32))
 
     @classmethod
     def load(cls, domain: Domain, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Decoder:
@@ -126,7 +145,8 @@ class Decoder:
         )
         prefix = "network."
         held = {n.removeprefix(prefix): np.asarray(a, np.float32) for n, a in arrays.items() if n.startswith(prefix)}
-        return cls(domain, latent, Network(header["layout"], held), frozenset(header["ordered"]))
+        moved = np.asarray(arrays["moved"], np.float32)
+        return cls(domain, latent, Network(header["layout"], held), frozenset(header["ordered"]), moved)
 
 
 __all__ = ["Decoder", "Latent"]

@@ -87,30 +87,30 @@ def _check(layout: Any, arrays: Mapping[str, Floats]) -> None:
 
 
 def _run(layout: list[Any], arrays: Mapping[str, Floats], rows: Floats) -> Floats:
+    found: Floats
     match layout:
         case ["sequential" | "residual" as kind, parts]:
             found = rows
             for part in parts:
                 found = _run(part, arrays, found)
-            return rows + found if kind == "residual" else found
+            found = rows + found if kind == "residual" else found
         case ["parallel", parts]:
-            return np.sum([_run(part, arrays, rows) for part in parts], axis=0, dtype=np.float32)
+            found = np.sum([_run(part, arrays, rows) for part in parts], axis=0, dtype=np.float32)
         case ["linear", name]:
-            found = rows @ arrays[f"{name}.weight"].T
-            return found + arrays[f"{name}.bias"] if f"{name}.bias" in arrays else found
+            found = rows @ arrays[f"{name}.weight"].T + arrays.get(f"{name}.bias", np.float32(0))
         case ["layer_norm", name, eps]:
             centred = rows - rows.mean(axis=1, keepdims=True)
             scaled = centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + np.float32(eps))
-            found = scaled * arrays[f"{name}.weight"]
-            return found + arrays[f"{name}.bias"] if f"{name}.bias" in arrays else found
+            found = scaled * arrays[f"{name}.weight"] + arrays.get(f"{name}.bias", np.float32(0))
         case ["relu"]:
-            return np.maximum(rows, np.float32(0))
+            found = np.maximum(rows, np.float32(0))
         case ["leaky_relu", slope]:
-            return np.where(rows > 0, rows, rows * np.float32(slope))
+            found = np.where(rows > 0, rows, rows * np.float32(slope))
         case ["tanh"]:
-            return np.tanh(rows)
+            found = np.tanh(rows)
         case _:  # silu
-            return rows / (1 + np.exp(-np.clip(rows, -80, 80)))
+            found = rows / (1 + np.exp(-np.clip(rows, -80, 80)))
+    return found
 
 
 __all__ = ["Floats", "Network"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators.deep.autoregression import Autoregression
+from dpsynth.generators.deep.cells import drawn, log_probabilities
 from dpsynth.generators.deep.decoder import Decoder
+from dpsynth.generators.deep.tilt import Tilt
 from dpsynth.generators.recoding import Recoding
 
-BODIES = {Autoregression.kind: Autoregression.load, Decoder.kind: Decoder.load}
+Load = Callable[[Domain, Mapping[str, Any], Mapping[str, NDArray[Any]]], "Autoregression | Decoder"]
+BODIES: Mapping[str, Load] = {Autoregression.kind: Autoregression.load, Decoder.kind: Decoder.load}
 """How each kind of network is loaded."""
 _CHUNK = 2**14
 """Rows drawn at a time."""
@@ -30,17 +33,21 @@ class NetworkModel:
         recoding: base cells to merged cells, and back.
         network: draws rows over merged cells.
         total: the noisy estimate of the number of rows, at least 1.
+        tilt: how rows of the network are weighted.
     """
 
     kind = "network"
     version = 1
 
-    def __init__(self, recoding: Recoding, network: Autoregression | Decoder, total: float) -> None:
+    def __init__(
+        self, recoding: Recoding, network: Autoregression | Decoder, total: float, tilt: Tilt | None = None
+    ) -> None:
         if network.domain != recoding.domain:
             raise ValueError(f"the network is over {network.domain.sizes}, the recoding over {recoding.domain.sizes}")
         self.recoding = recoding
         self.network = network
         self.total = total
+        self.tilt = Tilt() if tilt is None else tilt
         self._drawn: Codes | None = None
 
     @property
@@ -70,13 +77,27 @@ class NetworkModel:
         if rows < 0:
             raise ValueError(f"rows must be at least 0, got {rows}")
         size = _CHUNK_GIVEN if given else _CHUNK
-        parts: list[dict[str, NDArray[np.int64]]] = []
+        parts: list[Codes] = []
         for start in range(0, rows, size):
             end = min(start + size, rows)
             own = {a: np.asarray(c)[start:end] for a, c in given.items()} if given else None
-            parts.append(self.network.draw(end - start, rng, own))
+            parts.append(self._drawn_part(end - start, rng, own))
         none = np.zeros(0, dtype=np.int64)
         return {a: np.concatenate([none, *(part[a] for part in parts)]) for a in self.domain.attributes}
+
+    def _drawn_part(self, rows: int, rng: np.random.Generator, given: Codes | None) -> Codes:
+        """Rows of the network, chosen by their weights among several times as many."""
+        if not self.tilt.potentials:
+            return self.network.draw(rows, rng, given)
+        if not given:
+            pool = self.network.draw(self.tilt.pool(rows), rng)
+            places = self.tilt.chosen(self.tilt.heights(self.network.domain, pool), rows, rng)
+        else:
+            each = self.tilt.completions
+            pool = self.network.draw(rows * each, rng, {a: np.repeat(np.asarray(c), each) for a, c in given.items()})
+            heights = self.tilt.heights(self.network.domain, pool).astype(np.float32)
+            places = np.arange(rows) * each + drawn(log_probabilities(heights.reshape(rows, each)), rng)
+        return {a: np.asarray(c)[places] for a, c in pool.items()}
 
     def dump(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """A JSON header and plain arrays; equal models give equal dumps."""
@@ -88,11 +109,14 @@ class NetworkModel:
             "shape": list(self.domain.shape),
             "total": self.total,
             "network": network,
+            "tilt": [list(clique) for clique in self.tilt.potentials],
         }
         held = {f"network.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
         for i, a in enumerate(self.domain.attributes):
             held[f"map_{i}"] = self.recoding.maps[a].copy()
             held[f"weights_{i}"] = self.recoding.weights[a].copy()
+        for i, potential in enumerate(self.tilt.potentials.values()):
+            held[f"potential_{i}"] = np.ascontiguousarray(potential)
         return header, held
 
     @classmethod
@@ -116,7 +140,14 @@ class NetworkModel:
             recoding = Recoding.of(base, maps, weights)
             own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
             network = BODIES[header["network"]["kind"]](recoding.domain, header["network"], own)
-            return cls(recoding, network, float(header["total"]))
+            potentials = {
+                tuple(clique): np.asarray(arrays[f"potential_{i}"], dtype=np.float64)
+                for i, clique in enumerate(header["tilt"])
+            }
+            for clique, potential in potentials.items():
+                if potential.shape != recoding.domain.shape_of(clique):
+                    raise ValueError(f"the potential of {clique} has the wrong shape")
+            return cls(recoding, network, float(header["total"]), Tilt(potentials))
         except KeyError as missing:
             raise ValueError(f"incomplete model: {missing} is missing") from missing
 

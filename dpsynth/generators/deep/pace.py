@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 
-from accountants import Allowance, Event, FixedPlan, PlanError, SubsampledGaussian
+from accountants import Allowance, FixedPlan, Gaussian, PlanError, SubsampledGaussian
+from dpsynth.generators.deep.pair_looks import pair_looks
 from dpsynth.generators.one_ways import one_way_looks
 from dpsynth.hints import Hints
 
 BATCH = 4000
 """Rows that a step is made of, about."""
-STEPS = 500
+STEPS = 300
 """Steps of a training whose batches are as large as that."""
 LARGEST_RATE = 0.25
 """Most of the units that a step is made of: small tables have smaller batches."""
@@ -67,7 +69,13 @@ class Pace:
         most = _MOST_NOISE * math.sqrt(float(allowance.mu_squared))  # of rate * sqrt(steps)
         steps = max(1, min(steps, int((most / rate) ** 2)))
         rate = min(rate, most / math.sqrt(steps))
-        return cls(rate, steps, max_grad_norm, max(1.0, rate * hints.about_rows))
+        return cls.planned(SubsampledGaussian(1.0, rate, steps), hints, max_grad_norm)
+
+    @classmethod
+    def planned(cls, event: SubsampledGaussian, hints: Hints, max_grad_norm: float) -> Pace:
+        """The pace of a training that is planned already."""
+        batch = event.sample_rate * max(hints.about_rows or 1, 1)
+        return cls(event.sample_rate, event.steps, max_grad_norm, max(1.0, batch))
 
     def event(self, mu: float) -> SubsampledGaussian:
         """The training that is about mu-GDP, by the central limit theorem for T steps on samples (Bu et al. 2020).
@@ -77,20 +85,34 @@ class Pace:
         rate = mu**2 / (self.sample_rate**2 * self.steps)
         return SubsampledGaussian(1.0 / math.sqrt(math.log1p(rate)), self.sample_rate, self.steps)
 
-    def plan(self, allowance: Allowance, hints: Hints, *, one_way_share: float) -> FixedPlan:
-        """One-ways (two looks where grids are fine), and the training, with as little noise as the allowance permits.
+    def plan(
+        self, allowance: Allowance, hints: Hints, *, one_way_share: float, pairs: int = 0, pair_share: float = 0.0
+    ) -> FixedPlan:
+        """One-ways (two looks at fine grids), the training, choices and counts of pairs: as little noise as fits.
 
         Args:
             allowance: the budget.
             hints: of the schema.
             one_way_share: share of mu squared for the one-ways, about.
+            pairs: how many are chosen and counted after the training.
+            pair_share: share for them, about; the training gets the rest.
         """
+        return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)), pairs, pair_share)
 
-        def build(scale: float) -> FixedPlan:
-            looks: list[Event] = list(one_way_looks(scale / math.sqrt(one_way_share), hints))
-            return FixedPlan([*looks, self.event(math.sqrt(1.0 - one_way_share) / scale)])
 
-        return allowance.calibrate(build)
+@lru_cache(maxsize=64)
+def _planned(
+    pace: Pace, allowance: Allowance, one_way_share: float, looks: int, pairs: int, pair_share: float
+) -> FixedPlan:
+    """Calibrating a training takes a second, and a plan is made again wherever one is loaded."""
+    left = 1.0 - one_way_share - (pair_share if pairs else 0.0)
+
+    def build(scale: float) -> FixedPlan:
+        one_ways = Gaussian(scale * math.sqrt(looks / one_way_share))
+        after = pair_looks(pairs, pair_share / scale**2)
+        return FixedPlan([*[one_ways] * looks, pace.event(math.sqrt(left) / scale), *after])
+
+    return allowance.calibrate(build)
 
 
 __all__ = ["BATCH", "LARGEST_RATE", "STEPS", "Pace"]

@@ -64,4 +64,9 @@ def train(
     average.apply()
 
 
-__all__ = ["train"]
+def falling(done: float) -> float:
+    """Factor on a learning rate: 1 for half of the steps, then falling to 0."""
+    return min(1.0, 2.0 * (1.0 - done))
+
+
+__all__ = ["falling", "train"]

@@ -1,0 +1,151 @@
+"""A model's particles weighted so that they fit what its junction tree has no room for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dpsynth.domain import Clique, Codes, Domain
+from dpsynth.graphical.estimation import Dual, Measurement, combine
+from dpsynth.graphical.factor import Array
+from dpsynth.graphical.herding import herded
+from dpsynth.graphical.junction_tree import JunctionTree
+from dpsynth.graphical.model import GraphicalModel
+from dpsynth.graphical.particles import Particles, WeightedSums
+
+_FEWEST = 30.0
+"""Effective particles below which given codes are completed by the model that the particles were drawn from."""
+
+
+_ONE = 1e-9
+"""Sums of weights this near to 1 are left alone."""
+
+
+class RakedModel:
+    """A distribution over particles of a graphical model. Immutable; it answers what a `GraphicalModel` answers.
+
+    Attributes:
+        prior: the model that the particles were drawn from.
+        particles: the rows.
+        weights: their probabilities, shape (particles,).
+        cliques: the marginals that were fitted and that drawn rows keep closest.
+    """
+
+    def __init__(self, prior: GraphicalModel, particles: Particles, weights: Array, cliques: Sequence[Clique]) -> None:
+        if particles.base != prior.domain:
+            raise ValueError(f"particles over {particles.base.sizes}, the model is over {prior.domain.sizes}")
+        if weights.shape != (particles.rows,) or not (np.isfinite(weights).all() and weights.min() >= 0):
+            raise ValueError(f"expected {particles.rows} finite, non-negative weights")
+        self.prior = prior
+        self.particles = particles
+        mass = float(weights.sum())
+        self.weights = weights if abs(mass - 1.0) < _ONE else weights / mass  # saved weights stay as they are
+        self.cliques = tuple(particles.domain.clique(c) for c in cliques)
+
+    @property
+    def domain(self) -> Domain:
+        """The attributes."""
+        return self.prior.domain
+
+    @property
+    def total(self) -> float:
+        """How many rows it stands for."""
+        return self.prior.total
+
+    @property
+    def tree(self) -> JunctionTree:
+        """The junction tree of the model that the particles were drawn from."""
+        return self.prior.tree
+
+    def project(self, clique: Sequence[str], max_cells: int | None = None) -> Array:
+        """Expected counts over `clique`, axes in the order given, in rows; they sum to `total`."""
+        return self.particles.marginal(clique, self.weights) * self.total
+
+    def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
+        """Rows drawn from the weighted particles.
+
+        Without `given` the marginals over `cliques` are kept close (see `herded`). With it, each row is one of the
+        particles that have its given codes, in proportion to their weights; where those are few, it comes from the
+        conditional of the model that the particles were drawn from.
+
+        Raises:
+            ValueError, KeyError: as `dpsynth.graphical.sampling.sample`.
+        """
+        if rows < 0:
+            raise ValueError(f"rows must be at least 0, got {rows}")
+        attributes = self.domain.attributes
+        if given:
+            return self._completed(rows, rng, given)
+        if not rows:
+            return {a: np.zeros(0, dtype=np.int64) for a in attributes}
+        chosen = herded(self.weights, [self.particles.cells(c) for c in self.cliques], rows, rng)
+        return {a: self.particles.codes(a)[chosen].astype(np.int64) for a in attributes}
+
+    def _completed(self, rows: int, rng: np.random.Generator, given: Codes) -> Codes:
+        out = dict(self.prior.sample(rows, rng, given))  # checks what is given, and serves where particles are few
+        names = [a for a in self.domain.attributes if a in given]
+        held = np.stack([self.particles.codes(a) for a in names], axis=1).astype(np.int64)
+        asked = np.stack([out[a] for a in names], axis=1)
+        _, which = np.unique(np.concatenate([held, asked]), axis=0, return_inverse=True)
+        which = which.reshape(-1)
+        own, wanted = which[: len(held)], which[len(held) :]
+        groups = int(which.max(initial=0)) + 1
+        mass = np.bincount(own, self.weights, minlength=groups)
+        effective = np.square(mass) / np.maximum(np.bincount(own, np.square(self.weights), minlength=groups), 1e-300)
+        order = np.argsort(own, kind="stable")
+        running = np.cumsum(self.weights[order])
+        ends = np.searchsorted(own[order], np.arange(groups), side="right")
+        below = np.concatenate([[0.0], running])[ends - np.bincount(own, minlength=groups)]
+        places = np.flatnonzero(effective[wanted] >= _FEWEST)
+        group = wanted[places]
+        drawn = np.searchsorted(running, below[group] + rng.random(len(places)) * mass[group], side="right")
+        picked = order[np.minimum(drawn, ends[group] - 1)]
+        for a in self.domain.attributes:
+            if a not in given:
+                out[a] = out[a].copy()
+                out[a][places] = self.particles.codes(a)[picked]
+        return out
+
+
+def rake(
+    prior: GraphicalModel,
+    particles: Particles,
+    measurements: Sequence[Measurement],
+    *,
+    warm: Mapping[Clique, Array] | None = None,
+    smoothing: float = 0.2,
+    tolerance: float = 0.1,
+    max_evaluations: int = 30,
+) -> tuple[RakedModel, dict[Clique, Array]]:
+    """Weights under which the particles fit all measurements: `estimate`'s problem, with sums over particles in it.
+
+    The particles carry everything the prior knows; potentials of the measured cliques, whether the prior had them or
+    not, tilt their weights exponentially. In survey sampling this is generalised raking (Deville, Särndal &
+    Sautory 1993), with the noise of the targets allowed for. Marginals may be over groups of a column's codes
+    (`Coarser`), which costs nothing here, where a junction tree would need room for both.
+
+    Args:
+        prior: drew the particles; its potentials are those of its own cliques.
+        particles: drawn from it, over its attributes and groups of their codes.
+        measurements: all of the prior's, and more.
+        warm: potentials of an earlier call to start from; the prior's by default.
+        smoothing, tolerance, max_evaluations: as in `estimate`.
+
+    Returns:
+        The weighted model, and its potentials.
+
+    Raises:
+        KeyError, ValueError: a measurement is of other attributes, or has the wrong shape.
+    """
+    domain = particles.domain
+    combined = combine(domain, measurements)
+    cliques = tuple(sorted(combined, key=lambda c: (len(c), domain.axes(c))))
+    sums = WeightedSums(particles, cliques, prior.potentials)
+    problem = Dual(sums, domain, combined, prior.total, smoothing)
+    potentials = problem.minimised(warm or prior.potentials, tolerance, max_evaluations)
+    _, _, weights = sums.run([potentials[c] for c in cliques])
+    return RakedModel(prior, particles, weights, [c for c in cliques if len(c) > 1]), potentials
+
+
+__all__ = ["RakedModel", "rake"]

@@ -1,0 +1,112 @@
+"""Rounds beyond the junction tree: what they cost, what they mend, when there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from accountants import Allowance, Budget, Meter
+from dpsynth.domain import Domain
+from dpsynth.generators import AIM
+from dpsynth.generators.coarsening import GROUPS, coarsened
+from dpsynth.generators.raked_rounds import LEAST_PARTICLES, MOST_PARTICLES, particles_for
+from dpsynth.generators.recoding import Recoding
+from dpsynth.graphical import RakedModel
+from dpsynth.hints import Hints
+from dpsynth.kernel import PrivateTable, Rows
+from dpsynth.kernel.noise import Noise
+from dpsynth.measurement import NoisyCounts
+from dpsynth.schema import Schema
+from dpsynth.testing import SeededBits
+
+SIZES = {"u": 12, "v": 12, "w": 12, "x": 3}
+
+
+def table(rows=40_000, seed=0):
+    """Three numbers of twelve steps, each pair correlated, and a column apart."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=rows)
+
+    def steps():
+        value = 0.5 * common + np.sqrt(0.75) * rng.normal(size=rows)
+        return np.clip(((value + 3) * 2).astype(int), 0, 11)
+
+    return pd.DataFrame({"u": steps(), "v": steps(), "w": steps(), "x": rng.integers(0, 3, rows)})
+
+
+def fit(recipe, frame, epsilon="1", ordered=("u", "v", "w"), seed=0):
+    schema = Schema.from_domain(SIZES, ordered=list(ordered))
+    plan = recipe.plan(schema.domain, Allowance(Budget(epsilon, "1e-9")), schema.hints)
+    meter = Meter(plan)
+    private = PrivateTable(Rows(frame, schema), meter, Noise(SeededBits(seed)))
+    return recipe.fit(private, plan, schema.hints), meter, plan, private
+
+
+def correlations(codes):
+    return np.corrcoef(np.stack([codes[a] for a in ("u", "v", "w")]))[np.triu_indices(3, 1)]
+
+
+def test_pairs_that_the_tree_has_no_room_for_are_mended():
+    frame, small = table(), {"max_cells": 100}  # no pair of numbers fits
+    without = fit(AIM(**small, beyond_share=0.0, coarse_share=0.0), frame)[0]
+    with_them = fit(AIM(**small), frame)[0]
+    rng = np.random.default_rng(0)
+    assert np.abs(correlations(without.sample(40_000, rng))).max() < 0.1
+    true = correlations(frame)
+    np.testing.assert_allclose(correlations(with_them.sample(40_000, rng)), true, atol=0.25 * true.min())
+
+
+def test_all_of_the_budget_is_spent_and_no_more():
+    _, meter, plan, private = fit(AIM(), table())
+    assert meter.remaining <= plan.capacity / 10**6
+    over_groups = [
+        a for a in private.transcript if isinstance(a, NoisyCounts) and a.recoding and max(a.values.shape) <= 7
+    ]
+    assert any(len(a.clique) == 2 for a in over_groups)
+
+
+def test_where_the_signal_is_weak_the_tree_keeps_the_budget():
+    assert not isinstance(fit(AIM(), table(2000), epsilon="0.2")[0].graphical, RakedModel)
+    assert isinstance(fit(AIM(), table())[0].graphical, RakedModel)
+
+
+def test_no_more_particles_than_can_be_afforded():
+    assert particles_for(1.0, 10) == LEAST_PARTICLES
+    assert particles_for(100_000, 10) == 200_000
+    assert particles_for(MOST_PARTICLES, 10) == 0
+    assert particles_for(1.0, 0) == 0
+    assert particles_for(1.0, 31_125) == 0
+
+
+def identity(sizes):
+    domain = Domain.of(sizes)
+    return Recoding.of(domain, {a: np.arange(s) for a, s in sizes.items()}, {a: np.ones(s) for a, s in sizes.items()})
+
+
+def test_groups_are_neighbours_and_special_cells_stand_alone():
+    recoding = identity({"n": 22, "plain": 5})
+    hints = Hints(ordered=frozenset({"n"}), missing={"n": 20}, out_of_domain={"n": 21, "plain": 4})
+    (view,) = coarsened(recoding, hints, {"n": np.r_[np.full(20, 50.0), 9.0, 0.0], "plain": np.ones(5)}).values()
+    assert view.attribute == "n"
+    assert (np.diff(view.map[:20]) >= 0).all()
+    assert set(view.map[:20]) == set(range(GROUPS))
+    assert view.map[20] == view.map[21] == GROUPS
+    assert np.bincount(view.map[:20]).max() <= 5
+
+
+def test_groups_follow_where_rows_and_values_are():
+    recoding = identity({"n": 9})
+    edges = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 100.0, 200.0, 300.0)
+    hints = Hints(fine={"n": edges}, out_of_domain={"n": 8})
+    (view,) = coarsened(recoding, hints, {"n": np.r_[np.full(5, 10.0), 40.0, 40.0, 40.0, 0.0]}).values()
+    assert len(set(view.map[5:8])) == 3
+    assert len(set(view.map[:5])) == 3
+
+
+@pytest.mark.parametrize(
+    "settings", [{"beyond_share": 1.0}, {"coarse_share": -0.1}, {"beyond_share": 0.6, "coarse_share": 0.4}]
+)
+def test_shares_leave_something_for_the_tree(settings):
+    with pytest.raises(ValueError, match="share"):
+        AIM(**settings)
