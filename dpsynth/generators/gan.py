@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from accountants import Allowance, FixedPlan, Gaussian, Plan, PlanError, SubsampledGaussian
+from accountants import Allowance, Plan, PlanError
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder
-from dpsynth.generators.deep.network import Floats, Network
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import Pace
-from dpsynth.generators.one_ways import Cleaning, OneWays
-from dpsynth.generators.settings import flag, one_of, planned, positive, whole
-from dpsynth.graphical import estimate_total
+from dpsynth.generators.deep.pair_looks import pairs_of
+from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
+from dpsynth.generators.deep.start import Start, seeded
+from dpsynth.generators.one_ways import Cleaning
+from dpsynth.generators.settings import flag, one_of, positive, whole
 from dpsynth.hints import Hints
+from dpsynth.progress import report
 from dpsynth.training import CRITICS
 from dpsynth.training import Critic as CriticLoss
 
 if TYPE_CHECKING:
     from dpsynth.generators.deep.fakes import Fakes
 
-_SEED = 5
 _LEAST_RATE = 0.05
 """Factor on the critic's learning rate at the end."""
 
@@ -48,6 +45,8 @@ class GAN:
             for each row.
         loss: ``wasserstein``, ``logistic``, ``hinge`` (`dpsynth.training.Critic`).
         one_way_share: share of mu squared for the one-ways, about.
+        pair_share: share for pairs that are chosen and counted after the training, about; 0: none are.
+        pairs_per_column: how many, for each column.
         steps, batch: of the critic: how many, on about how many rows each.
         fakes: rows of the generator in each step.
         critic_steps, generator_steps: so many of the one, then so many of the other.
@@ -69,6 +68,8 @@ class GAN:
     target: str | None = None
     loss: str = "wasserstein"
     one_way_share: float = 0.3
+    pair_share: float = 0.0
+    pairs_per_column: float = 1.0
     steps: int = 800
     batch: int = 2500
     fakes: int = 500
@@ -95,7 +96,10 @@ class GAN:
         if self.target is not None and not isinstance(self.target, str):
             raise ValueError(f"target must be the name of a column, got {self.target!r}")
         one_of("loss", self.loss, CRITICS)
-        positive("one_way_share", self.one_way_share, below=1.0)
+        positive("one_way_share", self.one_way_share, below=1)
+        positive("pair_share", self.pair_share, zero=True, below=1)
+        positive("one_way_share + pair_share", self.one_way_share + self.pair_share, below=1)
+        positive("pairs_per_column", self.pairs_per_column)
         for name in ("steps", "batch", "critic_steps", "generator_steps", "code"):
             whole(name, getattr(self, name), least=1)
         for name in ("critic_hidden", "critic_depth", "generator_hidden", "generator_depth"):
@@ -116,59 +120,49 @@ class GAN:
 
     def parameters(self) -> dict[str, Any]:
         """The settings, as JSON values."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return asdict(self)
 
-    def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> FixedPlan:
-        """One-ways, then one training of `steps` steps (fewer where the budget is very small).
+    def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
+        """One-ways (two looks where the schema has fine grids), one training, then pairs if `pair_share` is above 0.
 
         Raises:
-            PlanError: no column is named `target`, the schema has no `about_rows`, or PyTorch is not installed.
+            PlanError: `target` is not a column, the schema declares no `about_rows`, or PyTorch is not installed.
         """
         self._conditions(domain)
         pace = Pace.of(allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        return pace.plan(allowance, hints, one_way_share=self.one_way_share)
+        pairs = pairs_of(len(domain), self.pairs_per_column) if self.pair_share else 0
+        share = self.pair_share if pairs else 0.0
+        return pace.plan(allowance, hints, one_way_share=self.one_way_share, pairs=pairs, pair_share=share)
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
-        """The planned looks, one model. It is the generator's moving average; the critic is thrown away."""
+        """The planned looks. The generator's average over its steps is the model; the critic is thrown away."""
         from dpsynth.generators.deep.critic import critic
         from dpsynth.generators.deep.fakes import Fakes
 
-        found = OneWays.planned(private, planned(plan, Gaussian), hints, self._cleaning)
-        (event,) = planned(plan, SubsampledGaussian)
-        view, total = private.recoded(found.recoding.maps), estimate_total(found.merged)
-        counts = {m.clique[0]: np.maximum(m.values, 0.0) for m in found.merged}
-        conditions, domain = self._conditions(view.domain), view.domain
-        with _seeded():
+        cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
+        start = Start.look(private, plan, hints, cleaning, ordinal=False)
+        report("GAN", self.one_way_share, f"{len(start.domain)} one-ways, {start.found.error:.1%} misplaced")
+        domain, conditions = start.domain, self._conditions(start.domain)
+        with seeded():
             fakes = Fakes(
-                domain,
-                [_shares(counts[a]) for a in domain.attributes],
+                start,
                 conditions,
                 dimensions=self.code,
                 hidden=self.generator_hidden,
                 depth=self.generator_depth,
                 temperature=self.temperature,
-                rng=np.random.default_rng(_SEED),
             )
             judge = critic(domain.shape, domain.axes(conditions), self.critic_hidden, self.critic_depth)
-        self._train(view, event, judge, CriticLoss(self.loss, conditions), fakes, total, hints.about_rows or total)
-        fakes.fit_biases()
-        body = Decoder(domain, fakes.latent, Network.of(fakes.module), frozenset())
-        return NetworkModel(found.recoding, body, total)
+        self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints)
+        decoder = Decoder.of(domain, fakes.latent, fakes.module).matched(start.shares, start.rng)
+        tilt = tilted(start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints)
+        return NetworkModel(start.recoding, decoder, start.total, tilt)
 
-    def _train(
-        self,
-        view: PrivateTable,
-        event: SubsampledGaussian,
-        judge: Any,
-        loss: CriticLoss,
-        fakes: Fakes,
-        total: float,
-        declared: float,
-    ) -> None:
+    def _train(self, start: Start, judge: Any, loss: CriticLoss, fakes: Fakes, hints: Hints) -> None:
         """Make all planned steps; the generator is then its moving average.
 
         The sum over real rows is divided by the declared number of rows that a step is made of, so that the fakes
-        weigh `total` over `declared`: the noisy number of rows, paid for with the one-ways.
+        weigh the noisy number of rows, paid for with the one-ways, over the declared one.
         """
         import torch
 
@@ -176,8 +170,8 @@ class GAN:
         from dpsynth.generators.deep.critic import bounded, deception, on_fakes
         from dpsynth.generators.deep.steps import train
 
-        pace = Pace(event.sample_rate, event.steps, self.max_grad_norm, max(1.0, event.sample_rate * declared))
-        weight = total / declared
+        event, pace = start.event, Pace.planned(start.event, hints, self.max_grad_norm)
+        weight = event.sample_rate * start.total / pace.expected_batch_size
         average = Average(fakes.module, self.decay)
         learns = torch.optim.Adam(fakes.parameters, lr=self.generator_rate, betas=(0.5, 0.99))
 
@@ -201,7 +195,7 @@ class GAN:
                 average.update()
 
         train(
-            view,
+            start.view,
             judge,
             loss,
             event,
@@ -210,15 +204,12 @@ class GAN:
             ),
             pace,
             stage="GAN",
+            start=self.one_way_share,
             rate=lambda done: max(1.0 - done, _LEAST_RATE),
             public=on_own,
             after=after,
         )
         average.apply()
-
-    @property
-    def _cleaning(self) -> Cleaning:
-        return Cleaning(self.denoise, self.merge_below, self.group_below)
 
     def _conditions(self, domain: Domain) -> Clique:
         if self.target is None:
@@ -226,22 +217,6 @@ class GAN:
         if self.target not in domain.attributes:
             raise PlanError(f"the target {self.target!r} is not a column; columns are {list(domain.attributes)}")
         return (self.target,)
-
-
-def _shares(counts: Any) -> Floats:
-    total = counts.sum()
-    even = np.full(len(counts), 1.0 / len(counts))
-    return (counts / total if total > 0 else even).astype(np.float32)
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """Initial weights that repeat. The noise on real rows is not drawn by torch."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        yield
 
 
 __all__ = ["GAN"]

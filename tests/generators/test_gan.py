@@ -20,8 +20,9 @@ from dpsynth.testing import ReplayTable, Script, SeededBits
 torch = pytest.importorskip("torch")
 
 from dpsynth.generators.deep.critic import bounded, critic, on_fakes  # noqa: E402
-from dpsynth.generators.deep.decoder import Latent  # noqa: E402
 from dpsynth.generators.deep.fakes import Fakes  # noqa: E402
+from dpsynth.generators.deep.start import Start, seeded  # noqa: E402
+from dpsynth.generators.one_ways import Cleaning  # noqa: E402
 from dpsynth.kernel.gradients import SCALE, Gradients  # noqa: E402
 from dpsynth.kernel.losses import RowLoss  # noqa: E402
 from dpsynth.kernel.modules import trained_layers  # noqa: E402
@@ -213,20 +214,23 @@ def test_slopes_are_bounded():
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
-def test_fakes_start_as_independent_columns_with_their_condition_copied():
-    shares = [np.array(s, np.float32) for s in ([0.7, 0.2, 0.1], [0.4, 0.6])]
-    domain = Domain.of({"a": 3, "b": 2})
-    fakes = Fakes(
-        domain, shares, ("b",), dimensions=4, hidden=8, depth=1, temperature=0.7, rng=np.random.default_rng(0)
-    )
-    fakes.fit_biases()
+@pytest.mark.parametrize("conditions", [("b",), ("a", "b", "c", "d")])
+def test_fakes_start_as_independent_columns_with_their_condition_copied(chain, conditions):
+    frame, sizes = chain
+    schema = Schema.from_domain(sizes, about_rows=20_000)
+    plan = FixedPlan([Gaussian(noise_multiplier=1.0), SubsampledGaussian(1.0, 0.1, 1)])
+    private = PrivateTable(Rows(pd.DataFrame(frame), schema), Meter(plan), Noise(SeededBits(0)))
+    start = Start.look(private, plan, schema.hints, Cleaning(True, 3.0, 70.0), ordinal=False)
+    with seeded():
+        fakes = Fakes(start, conditions, dimensions=4, hidden=8, depth=1, temperature=0.7)
     rows, logits = fakes.draw(20_000)
-    assert rows.shape == (20_000, 7)
-    means = rows.detach().numpy().mean(axis=0)
-    np.testing.assert_allclose(means[:5], [0.7, 0.2, 0.1, 0.4, 0.6], atol=0.02)
-    assert (rows[:, 3:5].argmax(dim=1) == rows[:, 5:].argmax(dim=1)).double().mean() > 0.999
-    assert float(fakes.misfit(logits.detach())) < 0.01
-    assert isinstance(fakes.latent, Latent)
+    sizes = start.domain.shape
+    cells, held = rows.detach()[:, : sum(sizes)], rows.detach()[:, sum(sizes) :]
+    np.testing.assert_allclose(cells.mean(dim=0), np.concatenate([*start.shares.values()]), atol=0.1)
+    assert float(fakes.misfit(logits.detach())) < 0.5
+    assert torch.equal(held.sum(dim=1), torch.ones(20_000))  # one condition each
+    own = torch.cat([torch.split(cells, sizes, dim=1)[i] for i in start.domain.axes(conditions)], dim=1)
+    assert float((own * held).sum(dim=1).mean()) > 0.999  # and the row has its value
 
 
 def test_a_model_is_the_same_after_storing(chain):
@@ -248,7 +252,7 @@ def test_given_columns_are_kept(chain):
 @pytest.mark.parametrize("target", [None, "b"])
 def test_it_learns_what_is_planted(chain, target):
     frame, sizes = chain
-    generator = GAN(target=target, steps=150, batch=2000, fakes=200, **{**NETWORKS, "critic_hidden": 32, "code": 8})
+    generator = GAN(target=target, steps=300, batch=2000, fakes=200, **{**NETWORKS, "critic_hidden": 32, "code": 8})
     run = Run(generator, frame, sizes, epsilon=10, about_rows=20_000)
     codes = run.sample(20_000)
     for attribute, size in sizes.items():
