@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ torch = pytest.importorskip("torch")
 
 from dpsynth.generators.deep.critic import bounded, critic, on_fakes  # noqa: E402
 from dpsynth.generators.deep.fakes import Fakes  # noqa: E402
+from dpsynth.generators.deep.pair_looks import pair_looks  # noqa: E402
 from dpsynth.generators.deep.start import Start, seeded  # noqa: E402
 from dpsynth.generators.one_ways import Cleaning  # noqa: E402
 from dpsynth.kernel.gradients import SCALE, Gradients  # noqa: E402
@@ -49,9 +51,9 @@ def planned(generator, epsilon, about_rows):
 class Run:
     """A GAN fitted with noise that repeats, or to the answers of a script."""
 
-    def __init__(self, generator, frame, sizes, *, epsilon=1, seed=0, about_rows=1000, answers=None):
+    def __init__(self, generator, frame, sizes, *, epsilon=1, seed=0, about_rows=1000, answers=None, plan=None):
         schema = Schema.from_domain(sizes, about_rows=about_rows)
-        self.plan = planned(generator, epsilon, about_rows)
+        self.plan = plan or planned(generator, epsilon, about_rows)
         self.meter, rows = Meter(self.plan), Rows(pd.DataFrame(frame), schema)
         if answers is None:
             self.private = PrivateTable(rows, self.meter, Noise(SeededBits(seed)))
@@ -94,6 +96,14 @@ def test_the_plan_is_one_ways_then_one_training_within_the_budget():
     cost = 0.1**2 * 200 * math.expm1(training.noise_multiplier**-2)
     assert one_ways.noise_multiplier**-2 / (one_ways.noise_multiplier**-2 + cost) == pytest.approx(0.4)
     assert 0.95 < float(compose(plan.events).epsilon(1e-6)) <= 1.0
+
+
+def test_pairs_are_paid_for_after_the_training(chain):
+    plan = planned(SMALL, 1, 1000)
+    looks = pair_looks(4, 0.01)
+    run = Run(replace(SMALL, pair_share=0.3), *chain, plan=FixedPlan([*plan.events, *looks]))
+    assert run.meter.charged == run.plan.events
+    assert run.model.tilt.potentials
 
 
 def test_all_of_the_plan_is_used(chain):
