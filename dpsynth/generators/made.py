@@ -47,8 +47,8 @@ class MADE:
         ValueError: a setting is outside its range.
     """
 
-    one_way_share: float = 0.1
-    pair_share: float = 0.0
+    one_way_share: float = 0.2
+    pair_share: float = 0.3
     pairs_per_column: float = 1.0
     hidden: int = 32
     batch: int = BATCH
@@ -122,12 +122,15 @@ class MADE:
             Pace.planned(start.event, hints, self.max_grad_norm),
             stage="MADE",
             start=self.one_way_share,
+            end=1.0 - self.pair_share,
             decay=self.decay,
             rate=falling,
         )
         network = Autoregression.of(start.domain, module, start.ordered)
         network = network.matched(start.shares, start.rng)
-        tilt = tilted(start, lambda: network.draw(PARTICLES, start.rng), plan, hints)
+        tilt = tilted(
+            start, lambda: network.draw(PARTICLES, start.rng), plan, hints, stage="MADE", done=1.0 - self.pair_share
+        )
         return NetworkModel(start.recoding, network, start.total, tilt)
 
 

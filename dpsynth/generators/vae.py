@@ -55,7 +55,7 @@ class VAE:
     one_way_share: float = 0.1
     pair_share: float = 0.0
     pairs_per_column: float = 1.0
-    latent: int = 6
+    latent: int = 8
     beta: float = 1.0
     hidden: int = 64
     batch: int = BATCH
@@ -126,12 +126,15 @@ class VAE:
             Pace.planned(start.event, hints, self.max_grad_norm),
             stage="VAE",
             start=self.one_way_share,
+            end=1.0 - self.pair_share,
             decay=self.decay,
             rate=falling,
         )
         decoder = Decoder.of(start.domain, Latent.standard(self.latent), module["decoder"], start.ordered)
         decoder = decoder.matched(start.shares, start.rng)
-        tilt = tilted(start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints)
+        tilt = tilted(
+            start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints, stage="VAE", done=1.0 - self.pair_share
+        )
         return NetworkModel(start.recoding, decoder, start.total, tilt)
 
     def _module(self, start: Start) -> Any:

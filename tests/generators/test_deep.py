@@ -23,10 +23,10 @@ from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
 from tests.helpers import schema, table
 
-SMALL = {"steps": 12, "batch": 200, "hidden": 8}  # one pace, whose plan is calibrated once
+SMALL = {"steps": 12, "batch": 200, "hidden": 8, "pair_share": 0.0}  # one pace, whose plan is calibrated once
 EVERY = [MADE(**SMALL), VAE(latent=2, **SMALL), MADE(**SMALL | {"hidden": 0}, ordinal=True)]
 NAMES = ["made", "vae", "made-ordinal"]
-TILTED = MADE(**SMALL, pair_share=0.3)
+TILTED = MADE(**SMALL | {"pair_share": 0.3})
 every_generator = pytest.mark.parametrize("generator", EVERY, ids=NAMES)
 
 rng = np.random.default_rng(0)
@@ -34,6 +34,7 @@ TABLES = {
     "no rows": ({"a": [], "b": [], "c": []}, {"a": 3, "b": 2, "c": 4}),
     "one row": ({"a": [1], "b": [0], "c": [2]}, {"a": 3, "b": 2, "c": 4}),
     "one column": ({"a": rng.integers(0, 3, 500)}, {"a": 3}),
+    "two columns": ({"a": rng.integers(0, 3, 500), "b": rng.integers(0, 9, 500)}, {"a": 3, "b": 9}),
     "cells of one": ({"a": np.zeros(500, int), "b": np.zeros(500, int)}, {"a": 1, "b": 1}),
     "nothing decodes": ({"a": np.full(500, 99), "b": np.full(500, -1), "c": np.full(500, 7)}, {"a": 3, "b": 2, "c": 4}),
     "spread thin": ({a: rng.integers(0, 99, 300) for a in "abc"}, dict.fromkeys("abc", 99)),
@@ -153,8 +154,8 @@ def learnt():
     a = rng.choice(3, rows, p=[0.6, 0.3, 0.1])
     frame = {"a": a, "b": np.where(rng.random(rows) < 0.9, a, rng.integers(0, 3, rows)), "c": rng.integers(0, 2, rows)}
     kinds = {
-        "made": MADE(steps=100, batch=1000, hidden=8),
-        "vae": VAE(steps=100, batch=1000, hidden=16, latent=2, learning_rate=0.03),
+        "made": MADE(steps=100, batch=1000, hidden=8, pair_share=0.0),
+        "vae": VAE(steps=100, batch=1000, hidden=16, latent=2, learning_rate=0.03, pair_share=0.0),
     }
     sizes = {"a": 3, "b": 3, "c": 2}
     return frame, {n: Trained(g, frame, sizes, epsilon=8, about_rows=rows).model for n, g in kinds.items()}
@@ -222,15 +223,24 @@ def test_progress_tells_steps_and_rises_to_one(generator):
     assert f"step {generator.steps} of {generator.steps}" in heard[-1].note
 
 
-@every_generator
+def test_progress_tells_pairs():
+    heard = []
+    with listening(heard.append):
+        Trained(TILTED, *TABLES["two columns"])
+    done = [step.done for step in heard if step.stage == "MADE"]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(1)
+    assert "pair 1 of 1" in heard[-1].note
+
+
+@pytest.mark.parametrize("generator", [*EVERY[:2], TILTED], ids=["made", "vae", "tilted"])
 def test_from_a_table_of_patients_to_a_release(generator):
     account = dp.open_ledger().open("clinic", dp.Budget(3), filter="sum")
     planned = dp.plan(generator, schema(), dp.Budget(1.0))
     assert "steps on samples of" in repr(planned)
     model = dp.fit(planned, table(), account)
     (release,) = account.state.releases.values()
-    training = release.charged["plan"][-1]
-    assert training["kind"] == "subsampled_gaussian"
+    (training,) = (event for event in release.charged["plan"] if event["kind"] == "subsampled_gaussian")
     assert training["steps"] == generator.steps
     assert "at_most" not in training  # a unit is sampled and clipped as one: no k in the event
     released = dp.admit(model.sample(100, given={"stage": "III"}), account)

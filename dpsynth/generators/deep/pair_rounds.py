@@ -17,6 +17,7 @@ from dpsynth.graphical import measured
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.particles import Particles
 from dpsynth.hints import Hints
+from dpsynth.progress import report
 
 PARTICLES = 100_000
 _FITS = 4
@@ -24,7 +25,9 @@ _FITS = 4
 _HALF_NORMAL = math.sqrt(2 / math.pi)
 
 
-def tilted(start: Start, draw: Callable[[], Codes], plan: Plan, hints: Hints) -> Tilt:
+def tilted(
+    start: Start, draw: Callable[[], Codes], plan: Plan, hints: Hints, *, stage: str = "pairs", done: float = 0.0
+) -> Tilt:
     """Ask the looks that a plan has after its training, and fit the tilt.
 
     A round chooses among all pairs not yet counted by how far the network's rows, weighted so far, are from the real
@@ -36,6 +39,8 @@ def tilted(start: Start, draw: Callable[[], Codes], plan: Plan, hints: Hints) ->
         draw: `PARTICLES` rows of the network.
         plan: of the recipe.
         hints: of the schema.
+        stage, done: name for progress, and how much of it is done before the first pair; a stage of their own
+            by default.
     """
     looks = _after_training(plan)
     if not looks:
@@ -55,6 +60,9 @@ def tilted(start: Start, draw: Callable[[], Codes], plan: Plan, hints: Hints) ->
         open_ = [c for c in open_ if c != found]
         if i % often == 0 or i == len(looks):
             tilt, weights = Tilt.fitted(particles, measurements, start.total, tilt)
+        report(
+            stage, done + (1.0 - done) * i / len(looks), f"pair {i} of {len(looks)}, noise of {cell:.0f} rows a cell"
+        )
     return tilt
 
 

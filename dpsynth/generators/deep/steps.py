@@ -23,6 +23,7 @@ def train(
     *,
     stage: str,
     start: float = 0.0,
+    end: float = 1.0,
     decay: float = 0.98,
     rate: Callable[[float], float] = lambda done: 1.0,
     public: Callable[[], Any] | None = None,
@@ -35,7 +36,7 @@ def train(
         module, loss, event, optimizer, public: as in `PrivateTable.train`.
         pace: clipping norm and batch size.
         stage: name for progress, whose note has steps and noise.
-        start: how much of the stage is done before the first step.
+        start, end: how much of the stage is done before the first step, and after the last.
         decay: of the average (`Average`).
         rate: factor on the optimizer's learning rate by the share of steps that are made, 0 to 1.
         after: called after each step with its number, from 1: a generator's own half of a GAN.
@@ -60,7 +61,7 @@ def train(
             after(step)
         if step % often == 0 or step == event.steps:
             note = f"step {step} of {event.steps}, noise {event.noise_multiplier:.3g} times the norm"
-            report(stage, start + (1.0 - start) * step / event.steps, note)
+            report(stage, start + (end - start) * step / event.steps, note)
     average.apply()
 
 
