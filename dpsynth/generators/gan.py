@@ -155,7 +155,9 @@ class GAN:
             judge = critic(domain.shape, domain.axes(conditions), self.critic_hidden, self.critic_depth)
         self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints)
         decoder = Decoder.of(domain, fakes.latent, fakes.module).matched(start.shares, start.rng)
-        tilt = tilted(start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints)
+        tilt = tilted(
+            start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints, stage="GAN", done=1.0 - self.pair_share
+        )
         return NetworkModel(start.recoding, decoder, start.total, tilt)
 
     def _train(self, start: Start, judge: Any, loss: CriticLoss, fakes: Fakes, hints: Hints) -> None:
@@ -205,6 +207,7 @@ class GAN:
             pace,
             stage="GAN",
             start=self.one_way_share,
+            end=1.0 - self.pair_share,
             rate=lambda done: max(1.0 - done, _LEAST_RATE),
             public=on_own,
             after=after,
