@@ -80,7 +80,7 @@ class GAN:
     generator_hidden: int = 128
     generator_depth: int = 2
     code: int = 32
-    slope: float = 1.0
+    slope: float = 0.4
     pair_slope: float = 3.0
     max_grad_norm: float = 1.0
     critic_rate: float = 2e-3
