@@ -262,7 +262,9 @@ def test_given_columns_are_kept(chain):
 @pytest.mark.parametrize("target", [None, "b"])
 def test_it_learns_what_is_planted(chain, target):
     frame, sizes = chain
-    generator = GAN(target=target, steps=300, batch=2000, fakes=200, **{**NETWORKS, "critic_hidden": 32, "code": 8})
+    generator = GAN(
+        target=target, slope=1.0, steps=300, batch=2000, fakes=200, **{**NETWORKS, "critic_hidden": 32, "code": 8}
+    )
     run = Run(generator, frame, sizes, epsilon=10, about_rows=20_000)
     codes = run.sample(20_000)
     for attribute, size in sizes.items():
