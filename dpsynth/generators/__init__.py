@@ -56,6 +56,7 @@ def _preset(name: str, preset: object) -> Callable[..., Generator]:
 
 __all__ = [
     "AIM",
+    "GAN",
     "GENERATORS",
     "MADE",
     "MST",
