@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from accountants import PrivacyUnit as PrivacyUnit
     from dpsynth.errors import DpsynthError as DpsynthError
     from dpsynth.generators import AIM as AIM
+    from dpsynth.generators import GAN as GAN
     from dpsynth.generators import MADE as MADE
     from dpsynth.generators import MST as MST
     from dpsynth.generators import VAE as VAE
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "accountants": ("Budget", "GateRefused", "Policy", "PrivacyUnit"),
     "dpsynth.errors": ("DpsynthError",),
-    "dpsynth.generators": ("AIM", "MADE", "MST", "VAE", "Independent"),
+    "dpsynth.generators": ("AIM", "GAN", "MADE", "MST", "VAE", "Independent"),
     "dpsynth.home": ("open_ledger",),
     "dpsynth.kernel": ("Rows",),
     "dpsynth.planned": ("ReleasePlan", "plan"),

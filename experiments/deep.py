@@ -94,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Networks trained under DP-SGD.")
     parser.add_argument("--data", type=Path, default=default)
     parser.add_argument("--tables", nargs="+", choices=["adult_coded", *TARGETS], default=["adult", "adult_coded"])
-    parser.add_argument("--generators", nargs="+", default=["made", "vae"], help="'real' is the training rows")
+    parser.add_argument("--generators", nargs="+", default=["made", "vae", "gan"], help="'real' is the training rows")
     parser.add_argument("--settings", default="{}", help="JSON settings of every generator listed")
     parser.add_argument("--epsilons", nargs="+", default=["1"])
     parser.add_argument("--seeds", type=int, default=2, help="fits of each cell; privacy noise is never seeded")

@@ -11,6 +11,7 @@ from typing import Any
 from dpsynth.generators.aim import AIM
 from dpsynth.generators.base import Generator
 from dpsynth.generators.deep.network_model import NetworkModel
+from dpsynth.generators.gan import GAN
 from dpsynth.generators.independent import Independent
 from dpsynth.generators.made import MADE
 from dpsynth.generators.marginal_model import MarginalModel
@@ -18,7 +19,7 @@ from dpsynth.generators.mst import MST
 from dpsynth.generators.vae import VAE
 
 GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType(
-    {"independent": Independent, "mst": MST, "aim": AIM, "made": MADE, "vae": VAE}
+    {"independent": Independent, "mst": MST, "aim": AIM, "made": MADE, "vae": VAE, "gan": GAN}
 )
 """Every recipe by its short name."""
 
@@ -55,6 +56,7 @@ def _preset(name: str, preset: object) -> Callable[..., Generator]:
 
 __all__ = [
     "AIM",
+    "GAN",
     "GENERATORS",
     "MADE",
     "MST",

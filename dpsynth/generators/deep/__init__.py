@@ -10,6 +10,8 @@ cells           logits of a column's cells
 autoregression  rows drawn column by column
 decoder         rows drawn from a code
 pair_rounds     pairs the network gets most wrong, counted
+critic          the network that a GAN's generator is judged by, and its loss on fakes
+fakes           rows of a GAN's generator, with slopes
 tilt            rows weighted so that they fit what was counted
 network_model   the fitted model: samples, projects, is stored
 """
