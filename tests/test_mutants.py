@@ -110,11 +110,21 @@ def test_names_are_listed_and_unknown_ones_refused(capsys):
         main(["--only", "nobody"])
 
 
-def test_the_page_says_who_survived():
-    text = page([Outcome(CHEAP, "tests/kernel/test_x.py::test_y[a|b]", 1.2), Outcome(CHEAP, None, 2.0)])
-    assert "1 of 2 mutants are killed" in text
+def test_the_page_says_who_survived_and_keeps_the_rows_of_others():
+    other, kept = replace(CHEAP, name="other"), replace(CHEAP, name="kept")
+    outcomes = {
+        CHEAP.name: Outcome(CHEAP, "tests/kernel/test_x.py::test_y[a|b]", 1.2),
+        "other": Outcome(other, None, 2.0),
+    }
+    before = "| kept | `x.py` | A guard. | `test_z` | 7 |\n| gone | `x.py` | A guard. | `test_z` | 7 |\n"
+    text = page([CHEAP, other, kept], outcomes, before)
+    assert "2 of 3 mutants are killed" in text
     assert "`kernel/test_x.py::test_y`" in text
     assert "**survived**" in text
+    assert "| kept | `x.py` | A guard. | `test_z` | 7 |" in text
+    assert "gone" not in text
+    with pytest.raises(KeyError, match="kept"):
+        page([CHEAP, other, kept], outcomes)
 
 
 def test_the_committed_page_is_of_these_mutants():

@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the mutants; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these mutants, and write no page")
+    parser.add_argument("--page", action="store_true", help="write the page after --only too; other rows stay")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default 2)")
     parser.add_argument("--list", action="store_true", help="name the mutants and run none")
     asked = parser.parse_args(arguments)
@@ -27,18 +28,20 @@ def main(arguments: list[str] | None = None) -> int:
         unknown = sorted(set(asked.only) - {mutant.name for mutant in mutants})
         if unknown:
             parser.error(f"no mutant is called {', '.join(unknown)}; --list names them")
-        mutants = tuple(mutant for mutant in mutants if mutant.name in asked.only)
+        asked_for = tuple(mutant for mutant in mutants if mutant.name in asked.only)
+    else:
+        asked_for = mutants
     if asked.list:
-        print("\n".join(f"{mutant.name:32} {mutant.guard}" for mutant in mutants))
+        print("\n".join(f"{mutant.name:32} {mutant.guard}" for mutant in asked_for))
         return 0
-    stale = [problem for mutant in mutants if (problem := mutant.problem()) is not None]
+    stale = [problem for mutant in asked_for if (problem := mutant.problem()) is not None]
     if stale:
         print("\n".join(stale), file=sys.stderr)
         return 1
-    return _run(mutants, asked.jobs, whole=not asked.only)
+    return _run(asked_for, asked.jobs, mutants if asked.page or not asked.only else ())
 
 
-def _run(mutants: tuple[Mutant, ...], jobs: int, *, whole: bool) -> int:
+def _run(mutants: tuple[Mutant, ...], jobs: int, on_page: tuple[Mutant, ...]) -> int:
     outcomes: dict[str, Outcome] = {}
     errors: list[MutantError] = []
 
@@ -69,8 +72,8 @@ def _run(mutants: tuple[Mutant, ...], jobs: int, *, whole: bool) -> int:
     print(f"{len(outcomes) - len(survived)} killed, {len(survived)} survived, {len(errors)} could not be judged")
     if survived:
         print("no test noticed: " + ", ".join(survived), file=sys.stderr)
-    if whole and not errors:
-        write([outcomes[mutant.name] for mutant in mutants])
+    if on_page and not errors:
+        write(on_page, outcomes)
         print(f"written: {PAGE}")
     return 1 if survived or errors else 0
 

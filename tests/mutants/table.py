@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.mutants.catalogue import ROOT
+from tests.mutants.catalogue import ROOT, Mutant
 from tests.mutants.runner import Outcome
 
 PAGE = ROOT / "docs" / "mutants.md"
@@ -17,30 +17,41 @@ tree, one at a time, and runs the test files named for it: a test must fail. A m
 longer there, ends the command with an error. What is replaced by what is in `tests/mutants/*.toml`; this page is
 written by `make mutants`.
 
-{killed} of {all} mutants are killed. Seconds are those of one run on a shared two-core machine, to the first failure.
+{killed} of {all} mutants are killed. Seconds are those of a run on a shared two-core machine, to the first failure;
+mutants that a later run left out (`--only ... --page`) keep their rows.
 """
 _COLUMNS = ["| mutant | file | what the guard is for | killed by | s |", "|---|---|---|---|---|"]
+_SURVIVED = "**survived**"
 
 
-def page(outcomes: Sequence[Outcome]) -> str:
-    """The Markdown page."""
-    killed = sum(outcome.killer is not None for outcome in outcomes)
-    lines = [_HEAD.format(killed=killed, all=len(outcomes)).rstrip("\n")]
+def page(mutants: Sequence[Mutant], outcomes: Mapping[str, Outcome], before: str = "") -> str:
+    """The Markdown page: what was run now, and of other mutants the rows of the page `before`."""
+    kept = {line.split("|")[1].strip(): line for line in before.splitlines() if line.startswith("| ")}
+    rows = {m.name: _row(outcomes[m.name]) if m.name in outcomes else kept[m.name] for m in mutants}
+    killed = sum(_SURVIVED not in row for row in rows.values())
+    lines = [_HEAD.format(killed=killed, all=len(rows)).rstrip("\n")]
     part = ""
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.mutant.part):  # stable: in the catalogue's order
-        mutant = outcome.mutant
+    for mutant in sorted(mutants, key=lambda mutant: mutant.part):  # stable: in the catalogue's order
         if mutant.part != part:
             part = mutant.part
             lines += [f"\n## {part}\n", *_COLUMNS]
-        killer = "**survived**" if outcome.killer is None else f"`{_short(outcome.killer)}`"
-        file = mutant.file.rsplit("/", 1)[-1]
-        lines.append(f"| {mutant.name} | `{file}` | {mutant.guard} | {killer} | {outcome.seconds:.0f} |")
+        lines.append(rows[mutant.name])
     return "\n".join(lines) + "\n"
 
 
-def write(outcomes: Sequence[Outcome], path: Path = PAGE) -> None:
-    """Write the page."""
-    path.write_text(page(outcomes), encoding="utf-8")
+def write(mutants: Sequence[Mutant], outcomes: Mapping[str, Outcome], path: Path = PAGE) -> None:
+    """Write the page.
+
+    Raises:
+        KeyError: a mutant was neither run nor is it on the page.
+    """
+    path.write_text(page(mutants, outcomes, path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _row(outcome: Outcome) -> str:
+    killer = _SURVIVED if outcome.killer is None else f"`{_short(outcome.killer)}`"
+    file = outcome.mutant.file.rsplit("/", 1)[-1]
+    return f"| {outcome.mutant.name} | `{file}` | {outcome.mutant.guard} | {killer} | {outcome.seconds:.0f} |"
 
 
 def _short(killer: str) -> str:
