@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 
+_NO_HOOKS = "no hooks on saved tensors inside the kernel"
+
 
 @contextmanager
 def settled(device: torch.device) -> Iterator[None]:
@@ -31,7 +33,7 @@ def settled(device: torch.device) -> Iterator[None]:
         torch.set_flush_denormal(False)
         stack.enter_context(np.errstate(all="ignore"))
         stack.enter_context(torch._C.DisableTorchFunction())
-        stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks("no hooks inside the kernel"))
+        stack.enter_context(torch.autograd.graph.disable_saved_tensors_hooks(_NO_HOOKS))
         stack.enter_context(torch.autograd.set_detect_anomaly(False))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -47,8 +49,12 @@ def refuse_onlookers() -> None:
     """
     if torch._C._len_torch_dispatch_stack():
         raise ValueError("a torch dispatch mode is active, which would be shown rows; take the steps outside of it")
-    if torch._C._autograd._top_saved_tensors_default_hooks(True) is not None:
-        raise ValueError("saved_tensors_hooks are active, which would be shown rows; take the steps outside of them")
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(_NO_HOOKS):
+            return
+    except RuntimeError:
+        pass
+    raise ValueError("saved_tensors_hooks are active, which would be shown rows; take the steps outside of them")
 
 
 __all__ = ["refuse_onlookers", "settled"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from accountants import SubsampledGaussian
 from dpsynth.domain import Domain
-from dpsynth.kernel.arithmetic import refuse_onlookers
+from dpsynth.kernel.arithmetic import refuse_onlookers, settled
 from dpsynth.kernel.gradients import MAX_ROWS, SCALE, Gradients
 from dpsynth.kernel.losses import RowLoss
 from dpsynth.kernel.modules import Layer, trained_layers
@@ -142,6 +142,10 @@ class Training:
 
     def noisy(self, units: Units, noise: Noise) -> list[Tensor]:
         """One step's noisy gradient: sample units, clip each, add them up, add noise. In steps of the grid."""
+        with settled(self.gradients.device):
+            return self._noisy(units, noise)
+
+    def _noisy(self, units: Units, noise: Noise) -> list[Tensor]:
         chosen = noise.poisson(self.noise.sample_rate, len(units))
         totals = [torch.zeros(shape, dtype=torch.float64) for shape in self.gradients.shapes]
         codes, places = units.rows(chosen)
