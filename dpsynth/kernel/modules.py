@@ -157,7 +157,10 @@ def _listed(name: str, layer: Any) -> None:
         )
     if any(type(key) is not str for key in layer._modules):
         raise ValueError(f"layer {name!r} has parts whose names are not plain text")
-    if "forward" in vars(layer) or any(getattr(layer, hooks) for hooks in _HOOKS):
+    own = vars(layer).keys()
+    if own & {*layer._parameters, *layer._buffers, *layer._modules}:
+        raise ValueError(f"layer {name!r} has attributes in the place of its parameters or parts; remove them")
+    if "forward" in own or any(getattr(layer, hooks) for hooks in _HOOKS):
         raise ValueError(f"layer {name!r} has hooks or a forward of its own; give the plain layer")
     if getattr(layer, "inplace", False):
         raise ValueError(f"layer {name!r} works in place; leave inplace out")

@@ -437,6 +437,7 @@ def odd():
         (lambda: masked(lambda layer: layer.mask.fill_(0.5)), "zeros and ones"),
         (lambda: masked(lambda layer: layer.mask[0, 0].fill_(math.nan)), "zeros and ones"),
         (lambda: masked(lambda layer: setattr(layer, "mask", torch.ones(1, 1))), "zeros and ones"),
+        (lambda: masked(lambda layer: vars(layer).update(mask=10.0)), "in the place of"),
         (told, "plain"),
         (odd, "the parameters"),
         (lambda: reshaped(nn.Linear(WIDTH, 1), weight=(WIDTH,)), "do not fit"),
