@@ -8,17 +8,18 @@ columns here, as in `modules`.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from dpsynth.kernel.arithmetic import settled
 from dpsynth.kernel.losses import RowLoss
-from dpsynth.kernel.modules import Layer, Trace
+from dpsynth.kernel.modules import Layer, Trace, copied, trained_layers
+from dpsynth.layers import MaskedLinear
 
 SCALE = 2**22
 """The clipping norm in steps of the grid: one unit's integer vector has L2 norm at most this."""
@@ -28,8 +29,8 @@ _INPUT = 2.0**10
 """Norm of a layer's rounded input; that of its rounded derivative is then at most `SCALE` over it when clipped."""
 _LARGEST = 2.0**14
 """Bound on an integer derivative: where inputs vanish nothing else bounds it."""
-_PROBES = 3
-_INPUT_CAP, _PAIR_CAP = 2.0**21, 2.0**42
+_PROBES, _MOVES = 3, 4
+_INPUT_CAP, _PAIR_CAP = 2.0**21, 2.0**42  # the first is not reached, so that sums of products stay below 2^63
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,6 @@ class Gradients:
     Args:
         module: of listed layers; a private copy of it does all the work, so that no activation or gradient of a row is
             ever where a generator can see it.
-        layers: those that are trained.
         loss: of each row.
         max_grad_norm: C.
         at_most: k.
@@ -108,34 +108,36 @@ class Gradients:
         ValueError: layers too wide for units of `at_most` rows, or that do not fit each other or the loss.
     """
 
-    def __init__(
-        self, module: Any, layers: tuple[Layer, ...], loss: RowLoss, max_grad_norm: float, at_most: int, block: int
-    ) -> None:
-        self._module = deepcopy(module)
-        self._layers = layers
+    def __init__(self, module: Any, loss: RowLoss, max_grad_norm: float, at_most: int, block: int) -> None:
+        self.device = next(module.parameters()).device
+        with settled(self.device):
+            self._module = copied(module)
+            self._layers = trained_layers(self._module)  # checked again: from here on nobody else can change it
+            self._places = [layer.of(self._module) for layer in self._layers]
+            self._masks = [_mask(place) for place in self._places]
         self._loss = loss
         self._rate = SCALE / max_grad_norm
         self._at_most = at_most
         self._block = block
-        self._places = [layer.of(self._module) for layer in layers]
-        self._cap = min(2.0**28, _PAIR_CAP / (at_most**2 * len(layers)))
+        self._cap = min(2.0**28, _PAIR_CAP / (at_most**2 * len(self._layers)))
         # Room for what rounding adds to a norm: a half in each derivative, times the norm of the inputs beside it. One
         # row never needs more; a unit of several that does is dropped, as `_short` decides.
         self._rounding = 0.75 * _INPUT * np.sqrt(at_most * sum(outputs for outputs, _ in self.shapes))
         if self._rounding > SCALE / 4:
             raise ValueError(f"{at_most} rows a unit are too many for layers so wide; lower at_most, or the widths")
-        self.device = self._places[0].weight.device
-        self._masks = [_mask(place) for place in self._places]
-        columns = len(loss.domain)
         try:
-            self.factors(np.zeros((1, columns), np.int64), np.full((1, loss.draws), 0.5))
-        except (RuntimeError, ValueError, LookupError, AttributeError, NotImplementedError) as error:
+            row = np.zeros((1, len(loss.domain)), np.int64), np.full((1, loss.draws), 0.5), np.zeros(1, np.int64)
+            found = [tuple(part.shape) for part in self.sums(*row)]
+        except (RuntimeError, ValueError, LookupError, AttributeError, TypeError) as error:
             raise ValueError(f"the module cannot be run on a row as {loss.loss} needs: {error}") from None
+        if found != self.shapes:
+            raise ValueError(f"the gradients of a row have the shapes {found}, the layers {self.shapes}")
 
     @property
     def width(self) -> int:
-        """Numbers kept of one row."""
-        return sum(sum(shape) for shape in self.shapes)
+        """Numbers kept of one row, its share of its unit's pairs among them."""
+        pairs = [1 if mask is None else mask.shape[1] for mask in self._masks]
+        return sum(sum(shape) for shape in self.shapes) + sum(pairs) * (self._at_most + 1) // 2
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -148,9 +150,15 @@ class Gradients:
         ]
 
     def load(self, module: Any) -> None:
-        """Take over a module's parameters."""
-        with torch.no_grad():
+        """Take over a module's parameters.
+
+        Raises:
+            ValueError: a parameter of another kind or shape than it had.
+        """
+        with settled(self.device), torch.no_grad():
             for own, given in zip(self._module.parameters(), module.parameters(), strict=True):
+                if type(given) is not nn.Parameter or given.shape != own.shape:
+                    raise ValueError("a parameter of the module was replaced by one of another kind or shape")
                 own.copy_(given)
 
     def sums(self, codes: NDArray[np.int64], draws: NDArray[np.float64], units: NDArray[np.int64]) -> list[Tensor]:
@@ -164,6 +172,10 @@ class Gradients:
             draws: shape (rows, draws).
             units: shape (rows,), each row's unit: 0, 1, 2 ... in order.
         """
+        with settled(self.device):
+            return self._sums(codes, draws, units)
+
+    def _sums(self, codes: NDArray[np.int64], draws: NDArray[np.float64], units: NDArray[np.int64]) -> list[Tensor]:
         count = int(units[-1]) + 1 if len(units) else 0
         if not count:
             return [torch.zeros(shape, dtype=torch.float64, device=self.device) for shape in self.shapes]
@@ -172,8 +184,7 @@ class Gradients:
         squared = np.zeros(count)
         for i, layer in enumerate(factors):
             squared += np.bincount(pairs.units, pairs.products(i, layer.derivatives) * pairs.weight, count)
-        with np.errstate(divide="ignore"):
-            rate = np.minimum(self._rate, (SCALE - self._rounding) / np.sqrt(np.maximum(squared, 0.0)))
+        rate = np.minimum(self._rate, (SCALE - self._rounding) / np.sqrt(np.maximum(squared, 0.0)))
         rows = torch.from_numpy(units).to(self.device)
         scale = torch.from_numpy(rate).to(self.device)[rows]
         integers = [(f.derivatives * scale).round_().clamp_(-_LARGEST, _LARGEST) for f in factors]
@@ -209,40 +220,50 @@ class Gradients:
     def _raw(self, codes: NDArray[np.int64], draws: NDArray[np.float64]) -> list[tuple[Tensor, Tensor]]:
         """Forward and backward on one block, padded with rows of code 0: inputs and derivatives of each layer."""
         trace, padding = Trace(), ((0, 0), (0, self._block - len(codes)))
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.device.type, enabled=False):
-            loss = self._loss.rows(
-                self._module,
-                torch.from_numpy(np.pad(codes.T, padding)).to(self.device),
-                torch.from_numpy(np.pad(draws.T, padding, constant_values=0.5)).to(self.device),
-                trace,
-            )
-            outputs = [trace.found[layer.name] for layer in self._layers]
-            slopes = torch.autograd.grad(loss.sum(), outputs, allow_unused=True, materialize_grads=True)
+        loss = self._loss.rows(
+            self._module,
+            torch.from_numpy(np.pad(codes.T, padding)).to(self.device),
+            torch.from_numpy(np.pad(draws.T, padding, constant_values=0.5)).to(self.device),
+            trace,
+        )
+        outputs = [trace.found[layer.name] for layer in self._layers]
+        slopes = torch.autograd.grad(loss.sum(), outputs, allow_unused=True, materialize_grads=True)
         given = [trace.given[layer.name] for layer in self._layers]
         return [_factors(*each) for each in zip(self._layers, self._places, given, slopes, strict=True)]
 
     def reproducible(self, shape: tuple[int, ...]) -> bool:
         """Whether a row has the same gradient, to the last bit, wherever it stands in a pass.
 
-        The order of operations follows from shapes and places, never from values, so that public rows of codes below
-        `shape`, draws and parameters tell.
+        Which code computes a row follows from shapes and places, never from values, so that public rows of codes below
+        `shape`, draws and parameters tell. Codes for different places may agree on most values: many different rows are
+        compared with themselves moved by one place, and with themselves in other orders.
         """
+        with settled(self.device):
+            return self._reproducible(shape)
+
+    def _reproducible(self, shape: tuple[int, ...]) -> bool:
         rng = np.random.default_rng(0)
         with torch.no_grad():
             for own in self._module.parameters():
                 values = rng.normal(size=tuple(own.shape)) / np.sqrt(own.shape[-1])
                 own.copy_(torch.from_numpy(values))
-        rows = np.arange(self._block)
         for _ in range(_PROBES):
-            codes = np.tile(rng.integers(0, shape, size=(1, len(shape))), (self._block, 1))
-            draws = np.tile(rng.uniform(size=(1, self._loss.draws)), (self._block, 1))
-            factors, _ = self.factors(codes, draws)
-            pairs = Pairs(factors, rows, 1, self._block)
-            found = [each for pair in self._raw(codes, draws) for each in pair] + [f.derivatives for f in factors]
-            found += [torch.from_numpy(pairs.products(i, f.derivatives))[None] for i, f in enumerate(factors)]
-            if not all(bool((each == each[:, :1]).all()) for each in found):
-                return False
+            codes = rng.integers(0, shape, size=(self._block, len(shape)))
+            draws = rng.uniform(size=(self._block, self._loss.draws))
+            found = self._probed(codes, draws)
+            rows = np.arange(self._block)
+            for order in (np.roll(rows, 1), *(rng.permutation(rows) for _ in range(_MOVES - 1))):
+                moved = self._probed(codes[order], draws[order])
+                if not all(torch.equal(one[:, order], other) for one, other in zip(found, moved, strict=True)):
+                    return False
         return True
+
+    def _probed(self, codes: NDArray[np.int64], draws: NDArray[np.float64]) -> list[Tensor]:
+        """All that is computed of one block of rows, a column for each."""
+        factors, _ = self.factors(codes, draws)
+        pairs = Pairs(factors, np.arange(self._block), 1, self._block)
+        found = [each for pair in self._raw(codes, draws) for each in pair] + [f.derivatives for f in factors]
+        return found + [torch.from_numpy(pairs.products(i, f.derivatives))[None] for i, f in enumerate(factors)]
 
     def _short(
         self, factors: list[Factors], integers: list[Tensor], pairs: Pairs, units: NDArray[np.int64], count: int
@@ -250,7 +271,7 @@ class Gradients:
         """Which units' integer vectors have norm at most `SCALE`, decided in integers."""
         within = torch.ones(len(units), dtype=torch.bool, device=self.device)
         for layer, whole in zip(factors, integers, strict=True):
-            within &= (layer.inputs.square().sum(dim=0) <= _INPUT_CAP) & (whole.square().sum(dim=0) <= self._cap)
+            within &= (layer.inputs.square().sum(dim=0) < _INPUT_CAP) & (whole.square().sum(dim=0) <= self._cap)
         squared = np.zeros(count, np.int64)
         for i, whole in enumerate(integers):
             whole *= within
@@ -278,10 +299,9 @@ def _balanced(inputs: Tensor, derivatives: Tensor, finite: Tensor) -> tuple[Tens
 
 
 def _mask(place: Any) -> Tensor | None:
-    mask = getattr(place, "mask", None)
-    if mask is None:
+    if type(place) is not MaskedLinear:
         return None
-    whole = mask.double()
+    whole = place.mask.double()
     return whole if place.bias is None else torch.cat([whole, torch.ones_like(whole[:, :1])], dim=1)
 
 

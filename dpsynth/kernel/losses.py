@@ -36,6 +36,11 @@ class RowLoss:
     domain: Domain
 
     def __post_init__(self) -> None:
+        if type(self.loss) not in (Likelihood, EvidenceLowerBound, Critic):  # a subclass would run its own code on rows
+            raise ValueError(
+                f"a loss is one of dpsynth.training (Likelihood, EvidenceLowerBound, Critic), got "
+                f"{type(self.loss).__name__}"
+            )
         match self.loss:
             case Likelihood(inputs=inputs, targets=targets, ordered=ordered):
                 named = {*inputs, *targets, *ordered}
@@ -43,11 +48,6 @@ class RowLoss:
                 named = set(ordered)
             case Critic(conditions=conditions):
                 named = set(conditions)
-            case _:
-                raise ValueError(
-                    f"a loss is one of dpsynth.training (Likelihood, EvidenceLowerBound, Critic), got "
-                    f"{type(self.loss).__name__}"
-                )
         self.domain.clique(named)
 
     @property
@@ -78,12 +78,12 @@ class RowLoss:
                 logits = run(module, self._cells(codes, inputs or everything), trace)
                 return self._surprise(logits, codes, targets or everything, ordered)
             case EvidenceLowerBound(latent=latent, beta=beta, ordered=ordered):
-                encoded = run(module["encoder"], self._cells(codes, everything), trace, "encoder")
+                encoded = run(module._modules["encoder"], self._cells(codes, everything), trace, "encoder")
                 mean, log_variance = torch.split(encoded, latent, dim=0)
                 log_variance = log_variance.clamp(-_CAP, _CAP)
                 code = mean + torch.exp(0.5 * log_variance) * torch.special.ndtri(draws).to(mean.dtype)
                 divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0).sum(dim=0)
-                logits = run(module["decoder"], code, trace, "decoder")
+                logits = run(module._modules["decoder"], code, trace, "decoder")
                 total: Tensor = self._surprise(logits, codes, everything, ordered) + beta * divergence
                 return total
             case Critic(kind=kind, conditions=conditions):

@@ -109,7 +109,7 @@ class PrivateTable:
             ValueError: a map that is not one non-negative integer for each code.
             KeyError: an attribute that is not in the domain.
         """
-        codes, sizes, recoding = dict(self.__codes), self.__domain.sizes, dict(self.__recoding)
+        tables, sizes, recoding = dict[str, NDArray[np.int64]](), self.__domain.sizes, dict(self.__recoding)
         for attribute, given in maps.items():
             (attribute,) = self.__domain.clique([attribute])
             table = np.asarray(given)
@@ -121,11 +121,11 @@ class PrivateTable:
                 )
             table = table.astype(np.int64)
             table.flags.writeable = False
-            codes[attribute] = sealed(partial(_recode, codes[attribute], table))
+            tables[attribute] = table
             recoding[attribute] = table[recoding[attribute]] if attribute in recoding else table
             sizes[attribute] = int(table.max()) + 1
         view: PrivateTable = object.__new__(PrivateTable)
-        view.__codes = codes
+        view.__codes = sealed(lambda: {a: _recode(codes, tables.get(a)) for a, codes in self.__codes.items()})
         view.__domain = Domain.of(sizes)
         view.__run = self.__run
         view.__units = self.__units
@@ -245,16 +245,19 @@ class PrivateTable:
 
         def steps() -> Iterator[None]:
             meter, source, units = self.__run.meter, self.__run.noise, None
-            codes = {attribute: self.__codes[attribute] for attribute in self.__domain.attributes}
             for _ in range(noise.steps):
+                training.ready()
                 meter.charge_step(noise)
                 if units is None:
-                    units = sealed(lambda: Units.of(codes, self.__units))
+                    units = sealed(lambda: Units.of(self.__columns(), self.__units))
                 gradient = sealed(partial(training.noisy, units, source))
                 training.descend(gradient)
                 yield
 
         return steps()
+
+    def __columns(self) -> dict[str, NDArray[Any]]:
+        return {attribute: self.__codes[attribute] for attribute in self.__domain.attributes}
 
     def __checked(self, clique: Clique) -> Clique:
         """The clique in domain order; one object for equal ones, since the transcript keeps every candidate."""
@@ -303,7 +306,9 @@ def expect(noise: object, kind: type) -> None:
         raise ValueError(f"this look is charged as {kind.__name__}, got {type(noise).__name__}")
 
 
-def _recode(codes: NDArray[Any], table: NDArray[np.int64]) -> NDArray[Any]:
+def _recode(codes: NDArray[Any], table: NDArray[np.int64] | None) -> NDArray[Any]:
+    if table is None:
+        return codes
     coarser: NDArray[Any] = table[codes].astype(np.min_scalar_type(int(table.max())))
     return coarser
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 import torch
@@ -14,10 +13,12 @@ from torch import Tensor
 
 from accountants import SubsampledGaussian
 from dpsynth.domain import Domain
+from dpsynth.kernel.arithmetic import refuse_onlookers, settled
 from dpsynth.kernel.gradients import MAX_ROWS, SCALE, Gradients
 from dpsynth.kernel.losses import RowLoss
 from dpsynth.kernel.modules import Layer, trained_layers
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
+from dpsynth.layers import MaskedLinear
 from dpsynth.training import KernelLoss
 
 _BLOCKS = (64, 256)
@@ -25,17 +26,19 @@ _GROUP = 2**24
 """Numbers kept of the rows that are clipped together, about (256 MiB with what is made of them)."""
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Units:
-    """The rows of a view, those of a unit together.
+    """The rows of a view, those of a unit together: sealed, since it stands in a frame that others' errors pass.
 
-    Attributes:
+    Args:
         codes: shape (rows, columns), of the smallest type.
         starts: shape (units + 1,), where each unit's rows begin.
     """
 
-    codes: NDArray[Any]
-    starts: NDArray[np.int64]
+    __slots__ = ("__codes", "__starts")
+
+    def __init__(self, codes: NDArray[Any], starts: NDArray[np.int64]) -> None:
+        self.__codes, self.__starts = codes, starts
 
     @classmethod
     def of(cls, codes: Mapping[str, NDArray[Any]], units: NDArray[np.int64] | None) -> Units:
@@ -49,14 +52,22 @@ class Units:
         return cls(matrix[order], np.r_[first, len(labels)])
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.__starts) - 1
 
     def rows(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Codes of the chosen units' rows, and for each the place of its unit among the chosen."""
-        sizes = self.starts[chosen + 1] - self.starts[chosen]
+        sizes = self.__starts[chosen + 1] - self.__starts[chosen]
         places = np.repeat(np.arange(len(chosen)), sizes)
         within = np.arange(len(places)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self.codes[self.starts[chosen][places] + within].astype(np.int64), places
+        return self.__codes[self.__starts[chosen][places] + within].astype(np.int64), places
+
+    def __repr__(self) -> str:
+        return "Units(sealed)"
+
+    def __reduce_ex__(self, protocol: object = None) -> NoReturn:
+        raise TypeError("Units holds private rows: it cannot be pickled, copied or sent elsewhere")
+
+    __copy__ = __deepcopy__ = __getstate__ = __reduce_ex__
 
 
 @final
@@ -106,26 +117,37 @@ class Training:
         if self.sigma > MAX_SIGMA:
             raise ValueError(f"noise_multiplier is {noise.noise_multiplier!r}, at most 256 can be drawn exactly")
         self.module, self.noise, self.public, self.optimizer = module, noise, public, optimizer
+        refuse_onlookers()
         self.layers = trained_layers(module)
         self.loss = RowLoss(loss, domain)
         self.unit = max_grad_norm / SCALE / expected_batch_size
         least, most = _BLOCKS
         block = min(most, max(least, 64 * math.ceil(1.15 * expected_batch_size / 64)))
-        self.gradients = Gradients(module, self.layers, self.loss, max_grad_norm, at_most, block)
+        self.gradients = Gradients(module, self.loss, max_grad_norm, at_most, block)
         self._group = max(block, _GROUP // self.gradients.width)
-        self._threads = torch.get_num_threads()
         if numerics == "exact" and not self.gradients.reproducible(domain.shape):
             raise ValueError(
                 "on this machine a row's gradient depends on its place in a batch, so that exact numerics cannot be "
                 "claimed; ask for numerics='idealised' in plan and training, or train on another device"
             )
 
+    def ready(self) -> None:
+        """Take over the parameters for a step, before its charge and before any row.
+
+        Raises:
+            ValueError: parameters of another kind or shape, or something active that would be shown rows.
+        """
+        refuse_onlookers()
+        self.gradients.load(self.module)
+
     def noisy(self, units: Units, noise: Noise) -> list[Tensor]:
         """One step's noisy gradient: sample units, clip each, add them up, add noise. In steps of the grid."""
-        torch.set_num_threads(self._threads)  # as when arithmetic was probed: threads are part of its order
+        with settled(self.gradients.device):
+            return self._noisy(units, noise)
+
+    def _noisy(self, units: Units, noise: Noise) -> list[Tensor]:
         chosen = noise.poisson(self.noise.sample_rate, len(units))
         totals = [torch.zeros(shape, dtype=torch.float64) for shape in self.gradients.shapes]
-        self.gradients.load(self.module)
         codes, places = units.rows(chosen)
         draws = noise.uniforms(len(codes) * self.loss.draws).reshape(len(codes), self.loss.draws)
         start = 0
@@ -171,8 +193,8 @@ def _place(layer: Layer, place: Any, gradient: Tensor) -> None:
         parts = (gradient,)
     for parameter, part in zip(place.parameters(recurse=False), parts, strict=False):
         parameter.grad = part.to(parameter.dtype).to(parameter.device).contiguous()
-    if hasattr(place, "mask"):
-        place.weight.grad *= place.mask
+    if type(place) is MaskedLinear:
+        place.weight.grad = place.weight.grad * place.mask  # type: ignore[operator]
 
 
 __all__ = ["Training", "Units"]

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dpsynth.codec import codec
-from dpsynth.columns import ColumnBase, Date, Datetime, Float, Integer
+from dpsynth.cells import READ, as_arrow, attempt, moments, numbers
+from dpsynth.codec import Numeric, Temporal, codec
+from dpsynth.columns import Date, Datetime, Float, Integer
 from dpsynth.encoding import MISSING_LABEL, Encoder
 from dpsynth.errors import BundleError
 from dpsynth.text import cell_text
@@ -79,12 +80,14 @@ def encode_given(given: Given, rows: int | None, encoder: Encoder) -> Supplied:
         )
     frame = pd.DataFrame({name: _cells(columns[name], length) for name in ordered})
     codes = {name: _codes(name, frame[name], encoder) for name in ordered}
-    exact = {
-        name: _exact(column, frame[name])
-        for name in ordered
-        if isinstance(column := encoder.schema.column(name), Integer | Float | Date | Datetime)
-    }
-    points = {name: _points(encoder.schema.column(name), cells) for name, cells in exact.items()}
+    exact, points = dict[str, "pd.Series[Any]"](), dict[str, NDArray[np.int64]]()
+    for name in ordered:
+        column = encoder.schema.column(name)
+        if isinstance(column, Integer | Float | Date | Datetime):
+            points[name], null = _points(column, frame[name])
+            placing = codec(column)
+            assert isinstance(placing, Numeric | Temporal)
+            exact[name] = pd.Series(placing.place(points[name], null))
     return Supplied(frame, codes, exact, points)
 
 
@@ -121,35 +124,29 @@ def _cells(cells: Any, length: int) -> pd.Series[Any]:
     return pd.Series([cells] * length if _scalar(cells) else cells).reset_index(drop=True)
 
 
-def _exact(column: Integer | Float | Date | Datetime, cells: pd.Series[Any]) -> pd.Series[Any]:
-    """Numbers and dates at the column's type and decimals.
+def _points(column: Integer | Float | Date | Datetime, cells: pd.Series[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Numbers and dates in grid units, by the reader that encodes them, and which are null.
 
     Raises:
-        BundleError: one lies outside the bounds of its column.
+        BundleError: one cannot be read, or lies outside the bounds of its column.
     """
-    kind: Any = {Integer: "Int64", Float: "Float64"}.get(type(column), "datetime64[s]")
-    blank = cells.map(lambda cell: isinstance(cell, str) and not cell.strip()).astype(bool)
-    exact: pd.Series[Any] = cells.mask(blank, None).astype(kind)
+    array = as_arrow(cells)
+    read: Any = numbers if isinstance(column, Integer | Float) else moments
+    found = attempt(lambda: read(array))
+    if found is None:  # what a library raised may quote the value
+        raise BundleError(f"the values given for column {column.name!r} cannot be read as {column.type}")
+    values, state = found
     if isinstance(column, Float):
-        exact = exact.round(column.decimals)
+        values = np.rint(values * column.unit)
     elif isinstance(column, Date):
-        exact = exact.dt.floor("D")
-    low, high = (pd.Series([bound]).astype(exact.dtype)[0] for bound in (column.min, column.max))
-    wrong = ((exact < low) | (exact > high)).fillna(False).to_numpy(dtype=bool)
+        values = values // 86400
+    edges = column.partition.edges
+    wrong = (state == READ) & ((values < edges[0]) | (values > edges[-1] - 1))
     if wrong.any():
         raise BundleError(
             f"{_which(wrong)} given for column {column.name!r} are out of bounds; the schema has {_range(column)}"
         )
-    return exact
-
-
-def _points(column: ColumnBase, exact: pd.Series[Any]) -> NDArray[np.int64]:
-    if isinstance(column, Integer | Float):
-        numbers = exact.to_numpy(dtype=np.float64, na_value=0.0) * (column.unit if isinstance(column, Float) else 1)
-        return np.asarray(np.rint(numbers), dtype=np.int64)
-    moments = exact.fillna(pd.Timestamp(0)).to_numpy(dtype="datetime64[s]")
-    step = 86400 if isinstance(column, Date) else 1
-    return np.asarray(moments.astype(np.int64) // step, dtype=np.int64)
+    return np.floor(np.where(state == READ, values, edges[0])).astype(np.int64), state != READ
 
 
 def _codes(name: str, cells: pd.Series[Any], encoder: Encoder) -> NDArray[Any]:

@@ -1,6 +1,9 @@
 """PrivateTable.train: what is charged and when, the noise and the clip as seen from outside, and what never leaves."""
 
+import copy
 import math
+import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -9,6 +12,9 @@ import torch
 from scipy.stats import binom, chi2, kstest
 from statsmodels.datasets import randhie
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from accountants import FixedPlan, Gaussian, Meter, SubsampledGaussian, UnplannedEvent
 from dpsynth.errors import KernelError
@@ -190,6 +196,23 @@ def test_a_gradient_that_overflows_moves_nothing():
     np.testing.assert_array_equal(*found)
 
 
+def test_a_gradient_that_overflows_raises_nothing_in_anomaly_mode():
+    """A NaN in a backward pass would raise: an error that tells of a row."""
+    event = SubsampledGaussian(1.0, 1.0, 1)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(WIDTH, 8), nn.LayerNorm(8), nn.Linear(8, 1))
+    with torch.no_grad():
+        module[0].weight[:, 0] = torch.tensor([3e38] * 4 + [-3e38] * 4)
+        module[0].weight[:, 4] = 3e38
+    private, _ = opened(frame([(0, 0, 1)] * 3), [event], noise="none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.autograd.set_detect_anomaly(True):
+            found = moves(private, module, event)
+            assert torch.is_anomaly_enabled()
+    np.testing.assert_array_equal(found, 0.0)
+
+
 def test_a_unit_is_clipped_whole_however_rows_are_grouped(monkeypatch):
     event = SubsampledGaussian(1.0, 1.0, 1)
     data = frame([(0, i % 3, i % 5) for i in range(300)], [f"u{i // 3}" for i in range(300)])
@@ -361,6 +384,38 @@ class Own(nn.Linear):
     pass
 
 
+class Told(nn.Parameter):
+    pass
+
+
+class Loud(Critic):
+    pass
+
+
+def masked(change):
+    layer = MaskedLinear(torch.ones(1, WIDTH))
+    change(layer)
+    return nn.Sequential(layer)
+
+
+def reshaped(layer, **shapes):
+    for name, shape in shapes.items():
+        setattr(layer, name, nn.Parameter(torch.zeros(shape)))
+    return nn.Sequential(layer)
+
+
+def told():
+    layer = nn.Linear(WIDTH, 1)
+    layer.weight = Told(layer.weight.detach())
+    return nn.Sequential(layer)
+
+
+def odd():
+    layer = nn.Linear(WIDTH, 1)
+    layer.register_parameter("more", nn.Parameter(torch.zeros(1)))
+    return nn.Sequential(layer)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -378,6 +433,17 @@ class Own(nn.Linear):
         (partly, "in part"),
         (frozen, "layers to train"),
         (counting, "buffers"),
+        (lambda: masked(lambda layer: layer.mask.mul_(10.0)), "zeros and ones"),
+        (lambda: masked(lambda layer: layer.mask.fill_(0.5)), "zeros and ones"),
+        (lambda: masked(lambda layer: layer.mask[0, 0].fill_(math.nan)), "zeros and ones"),
+        (lambda: masked(lambda layer: setattr(layer, "mask", torch.ones(1, 1))), "zeros and ones"),
+        (lambda: masked(lambda layer: vars(layer).update(mask=10.0)), "in the place of"),
+        (told, "plain"),
+        (odd, "the parameters"),
+        (lambda: reshaped(nn.Linear(WIDTH, 1), weight=(WIDTH,)), "do not fit"),
+        (lambda: reshaped(nn.Linear(WIDTH, 4), bias=(1,)), "do not fit"),
+        (lambda: nn.Sequential(reshaped(nn.LayerNorm(WIDTH), weight=(1,)), nn.Linear(WIDTH, 1)), "do not fit"),
+        (lambda: nn.Sequential(nn.Linear(WIDTH, 1), nn.LayerNorm(8), nn.Linear(8, 1)), "cannot be run"),
         (lambda: nn.Sequential(nn.Linear(WIDTH, 1)).double(), "float32"),
         (lambda: nn.Sequential(nn.Linear(WIDTH + 1, 1)), "cannot be run"),
         (lambda: nn.ModuleDict({"critic": nn.Linear(WIDTH, 1)}), "cannot be run"),
@@ -405,6 +471,7 @@ def test_modules_that_are_not_listed_are_refused_before_any_charge(make, said):
         ({"batch": True}, "expected_batch_size"),
         ({"numerics": "seeded"}, "numerics"),
         ({"loss": "wasserstein"}, "dpsynth.training"),
+        ({"loss": Loud()}, "dpsynth.training"),
         ({"loss": Likelihood(targets=["nobody"])}, "not in the domain"),
     ],
 )
@@ -443,6 +510,144 @@ def test_other_events_optimizers_and_units_are_refused_before_any_charge():
 def test_losses_and_layers_that_mean_nothing_are_refused(make):
     with pytest.raises(ValueError, match=r"must be|zeros and ones"):
         make()
+
+
+# --- nobody looks on --------------------------------------------------------------------------------------------------
+
+
+class Watched(TorchFunctionMode):
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        self.seen.append(function)
+        return function(*arguments, **(options or {}))
+
+
+class Dispatched(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        return function(*arguments, **(options or {}))
+
+
+def quiet(parameters):
+    """An optimizer that runs nothing that could be seen."""
+    optimizer = torch.optim.SGD(parameters, lr=1.0)
+    optimizer.step = lambda: None
+    return optimizer
+
+
+def test_hooks_on_all_modules_and_modes_see_no_row():
+    event, seen = SubsampledGaussian(1.0, 1.0, 2), []
+    private, _ = opened(frame([(0, 1, 2)] * 5), [event], noise=1)
+    module = nn.Sequential(nn.Linear(WIDTH, 8), nn.Tanh(), nn.Linear(8, 1))
+    steps = private.train(
+        module, Critic(), event, optimizer=quiet(module.parameters()), max_grad_norm=1.0, expected_batch_size=1.0
+    )
+    hook = nn.modules.module.register_module_forward_hook(lambda *found: seen.append(found))
+    try:
+        next(steps)
+    finally:
+        hook.remove()
+    assert seen == []
+    with Watched(seen):
+        next(steps)
+    rows = {torch.addmm, torch.tanh, torch.Tensor.matmul, torch.Tensor.sum, torch.autograd.grad}
+    sums = {torch.zeros, torch.from_numpy, torch.Tensor.cpu, torch.Tensor.add, torch.Tensor.__iadd__}
+    assert not (rows | sums) & set(seen)
+
+
+@pytest.mark.parametrize("around", [lambda: saved_tensors_hooks(lambda t: t, lambda t: t), Dispatched])
+def test_what_would_be_shown_rows_is_refused_before_a_step_is_charged(around):
+    event = SubsampledGaussian(1.0, 1.0, 1)
+    private, meter = opened(frame([(0, 1, 2)] * 5), [event], noise=1)
+    steps = training(private, linear_critic(), event)
+    with around(), pytest.raises(ValueError, match="would be shown rows"):
+        next(steps)
+    with around(), pytest.raises(ValueError, match="would be shown rows"):
+        training(private, linear_critic(), event)
+    assert meter.charged == ()
+
+
+def test_the_kernels_copy_cannot_be_held_by_what_is_attached_to_a_module():
+    """Nor a mask of its own be changed once it was checked."""
+    held = []
+
+    class Thief:
+        def __deepcopy__(self, memo):
+            held.append(memo)
+            return self
+
+    module = masked(lambda layer: setattr(layer, "note", Thief()))
+    module[0].__deepcopy__ = lambda memo: module[0]
+    work = Gradients(module, RowLoss(Critic(), Rows(frame([]), Schema.from_domain(SIZES)).domain), 1.0, 1, 64)
+    module[0].mask.fill_(10.0)
+    assert held == []
+    assert set(work._module[0].mask.unique().tolist()) == {1.0}
+    assert not hasattr(work._module[0], "note")
+
+
+def test_a_mask_that_is_no_masked_layers_counts_for_nothing():
+    event, found = SubsampledGaussian(1.0, 1.0, 1), []
+    for mask in (None, torch.full((1, WIDTH), 10.0)):
+        private, _ = opened(frame([(0, 1, 2)]), [event], noise="none")
+        module = linear_critic()
+        if mask is not None:
+            module[0].mask = mask
+        found.append(moves(private, module, event))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_parameter_that_was_replaced_is_refused_before_a_step_is_charged():
+    event = SubsampledGaussian(1.0, 1.0, 2)
+    for changed in (Told(torch.zeros(1, WIDTH)), nn.Parameter(torch.zeros(1, 1))):
+        private, meter = opened(frame([(0, 1, 2)] * 5), [event], noise=1)
+        module = linear_critic()
+        steps = training(private, module, event)
+        next(steps)
+        module[0].weight = changed
+        with pytest.raises(ValueError, match="was replaced"):
+            next(steps)
+        assert meter.charged == (SubsampledGaussian(1.0, 1.0, 1),)
+
+
+def test_no_frame_that_an_error_passes_shows_rows():
+    event = SubsampledGaussian(1.0, 1.0, 2)
+    private, _ = opened(frame([(0, 1, 2)] * 5), [event], noise=1)
+
+    def fault():
+        raise RuntimeError("of the generator's own")
+
+    steps = training(private, linear_critic(), event, public=fault)
+    inner, places = steps.gi_frame, []
+    with pytest.raises(RuntimeError, match="own") as caught:
+        next(steps)
+    walked = caught.value.__traceback__
+    while walked is not None:
+        places.append(walked.tb_frame)
+        walked = walked.tb_next
+    assert inner in places[1:-1]
+    for place in places[1:-1]:  # between the test and its `fault`: the kernel's
+        for value in place.f_locals.values():
+            assert not isinstance(value, dict | np.ndarray)
+            assert "array(" not in repr(value)
+
+
+def test_units_are_sealed():
+    units = train_module.Units.of({"a": np.array([7, 7, 7])}, None)
+    assert repr(units) == "Units(sealed)"
+    for leak in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="private rows"):
+            leak(units)
+
+
+def test_an_error_on_the_way_to_a_view_shows_no_rows():
+    private, _ = opened(frame([(0, 1, 2)] * 5), [Gaussian(1.0)], noise=1)
+    with pytest.raises(ValueError, match="must hold") as caught:
+        private.recoded({"a": np.zeros(9, np.int64)})
+    place = caught.value.__traceback__.tb_next.tb_frame
+    assert place.f_code.co_name == "recoded"
+    assert "codes" not in place.f_locals
 
 
 # --- numerics ---------------------------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """Per-unit gradients: what they sum to, how long one may be, and that no unit moves another's."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from dpsynth.domain import Domain
 from dpsynth.kernel.gradients import SCALE, Factors, Gradients, Pairs
 from dpsynth.kernel.losses import RowLoss
 from dpsynth.kernel.modules import Trace, run, trained_layers
@@ -202,6 +204,85 @@ def test_a_place_that_shows_in_the_last_bit_is_noticed(monkeypatch, which):
 
     monkeypatch.setattr(Gradients, "_raw", rounding)
     assert not gradients(Likelihood(), deep(WIDTH, WIDTH)).reproducible(DOMAIN.shape)
+
+
+def test_a_place_that_shows_for_few_values_only_is_noticed(monkeypatch):
+    """As where the ends of a vectorised loop run other code than its middle."""
+    honest = Gradients._raw
+
+    def rounding(self, codes, draws):
+        raw = honest(self, codes, draws)
+        if len(codes) > 5 and codes[5, 0] == DOMAIN.shape[0] - 1:
+            raw[-1][1][:, 5] *= 1 + 2.0**-52
+        return raw
+
+    monkeypatch.setattr(Gradients, "_raw", rounding)
+    assert not gradients(Likelihood(), deep(WIDTH, WIDTH)).reproducible(DOMAIN.shape)
+
+
+def test_a_callers_threads_and_precision_count_for_nothing():
+    """With three threads elementwise operations are cut up by place, and a row in front would move the others."""
+    domain = Domain.of({"a": 40, "b": 50, "c": 50, "d": 50})
+    rng, block = np.random.default_rng(1), 256
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(150, 512), nn.SiLU(), nn.Linear(512, 40))
+    with torch.no_grad():
+        module[0].weight *= 4
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    torch.set_float32_matmul_precision("medium")
+    torch.set_flush_denormal(True)
+    try:
+        work = Gradients(module, RowLoss(Likelihood(["b", "c", "d"], ["a"]), domain), 1e-6, 1, block)
+        assert work.reproducible(domain.shape)
+        work.load(module)
+        for _ in range(20):
+            codes = np.stack([rng.integers(0, size, block + 1) for size in domain.shape], axis=1)
+            whole, rest, one = (
+                joined(work.sums(part, np.zeros((len(part), 0)), np.arange(len(part))))
+                for part in (codes, codes[1:], codes[:1])
+            )
+            seen.append(np.abs(whole - rest - one).max())
+        assert torch.get_num_threads() == 3
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert sys.float_info.min / 2.0 == 0.0
+    finally:
+        torch.set_num_threads(before)
+        torch.set_float32_matmul_precision("highest")
+        torch.set_flush_denormal(False)
+    assert max(seen) == 0
+
+
+def test_steps_are_computed_with_the_settings_of_the_probe(monkeypatch):
+    honest, seen = Gradients._raw, []
+
+    def watched(self, codes, draws):
+        tiny = sys.float_info.min
+        seen.append((torch.get_num_threads(), torch.get_float32_matmul_precision(), tiny / 2.0 > 0.0))
+        seen[-1] += (torch.backends.mkldnn.enabled, torch.is_anomaly_enabled(), np.geterr()["over"])
+        return honest(self, codes, draws)
+
+    monkeypatch.setattr(Gradients, "_raw", watched)
+    work, row = gradients(Critic(), linear_critic()), some_rows(np.random.default_rng(0), 1)
+    work.reproducible(DOMAIN.shape)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with np.errstate(all="raise"):
+            work.sums(*row, np.zeros(1, np.int64))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {(1, "highest", True, False, False, "ignore")}
+
+
+def test_inputs_that_reach_the_cap_are_out():
+    """At the cap itself sums over pairs and layers could reach 2^63."""
+    work = gradients(Critic(), linear_critic())
+    factors = [Factors(torch.zeros(WIDTH, 2, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64), None)]
+    factors[0].inputs[:2] = 1024.0  # twice 2^20
+    factors[0].inputs[0, 1] -= 1
+    pairs = Pairs(factors, np.arange(2), 1, 64)
+    ones = [torch.ones(1, 2, dtype=torch.float64)]
+    assert work._short(factors, ones, pairs, np.arange(2), 2).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("ordered", [False, True])

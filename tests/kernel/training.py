@@ -10,7 +10,6 @@ from dpsynth.domain import Domain
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.gradients import Gradients
 from dpsynth.kernel.losses import RowLoss
-from dpsynth.kernel.modules import trained_layers
 from dpsynth.kernel.noise import Noise
 from dpsynth.layers import MaskedLinear, Parallel, Residual, made
 from dpsynth.schema import Schema
@@ -54,7 +53,7 @@ CASES = {
 
 
 def gradients(loss, module, clip=1.0, at_most=1, block=64):
-    return Gradients(module, trained_layers(module), RowLoss(loss, DOMAIN), clip, at_most, block)
+    return Gradients(module, RowLoss(loss, DOMAIN), clip, at_most, block)
 
 
 def some_rows(rng, rows, draws=2):

@@ -4,13 +4,16 @@ import copy
 import pickle
 import time
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from accountants import Budget, GateRefused, Ledger
+from dpsynth.columns import Date, Datetime, Float, Integer
 from dpsynth.domain import Domain
+from dpsynth.encoding import Encoder
 from dpsynth.errors import BundleError, ModelStoreError
 from dpsynth.generators import MST, MarginalModel
 from dpsynth.generators.recoding import Recoding
@@ -20,7 +23,7 @@ from dpsynth.kernel.noise import Noise
 from dpsynth.measurement import NoisyCounts
 from dpsynth.planned import plan
 from dpsynth.release import FittedModel, ModelStore, SealedTable, admit
-from dpsynth.release.given import read_given
+from dpsynth.release.given import encode_given, read_given
 from dpsynth.release.sealed import Contents, seal, unseal
 from dpsynth.release.sealed import SealedTable as Sealed
 from dpsynth.release.store import digest_of
@@ -278,6 +281,47 @@ def test_bad_given_is_refused_without_quoting_a_value(place, given, rows, says):
     assert "atlantis-7" not in str(error.value)
     assert "741" not in str(error.value)
     assert place.account.ledger.head == head
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "point"),
+    [
+        ("x", "true", 100),
+        ("x", " 5 ", 500),
+        ("x", b"7", 700),
+        ("x", "99.999", 10000),
+        ("x", "1e400", None),
+        ("x", "-0.006", None),
+        ("n", 5.7, 5),
+        ("n", 100.5, None),
+        ("day", "2020-03-01T10:00:00+01:00", 18322),
+        ("day", "2020-03-01 10:00:00,5", 18322),
+        ("day", b"2020-03-01", 18322),
+        ("day", "2021-12-31T23:59", 18992),
+        ("day", "2022-01-01", None),
+        ("moment", pd.Timestamp("2020-05-05", tz="UTC"), 1588636800),
+        ("moment", "2020-05-05T00:00:00.25-08:00", 1588636800),
+    ],
+)
+def test_given_numbers_and_dates_are_read_as_they_are_encoded(name, cell, point):
+    """And one out of bounds is refused in our words, whatever pandas or Arrow think of it."""
+    bounds = {"min": date(2020, 1, 1), "max": date(2021, 12, 31), "bins": 8}
+    columns = (
+        Float(name="x", min=0, max=100, decimals=2, bins=10),
+        Integer(name="n", min=0, max=100, bins=10),
+        Date(name="day", **bounds),
+        Datetime(name="moment", **bounds),
+    )
+    encoder = Encoder(Schema(name="t", columns=columns))
+    if point is None:
+        with pytest.raises(BundleError, match="are out of bounds") as error:
+            encode_given({name: cell}, 2, encoder)
+        assert str(cell) not in str(error.value)
+        return
+    supplied = encode_given({name: cell}, 2, encoder)
+    assert supplied.points[name].tolist() == [point] * 2
+    codes = encoder.encode_column(name, supplied.exact[name])
+    np.testing.assert_array_equal(codes, supplied.codes[name])
 
 
 @pytest.mark.parametrize(
