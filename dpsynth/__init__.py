@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from accountants import PrivacyUnit as PrivacyUnit
     from dpsynth.errors import DpsynthError as DpsynthError
     from dpsynth.generators import AIM as AIM
+    from dpsynth.generators import GAN as GAN
+    from dpsynth.generators import MADE as MADE
     from dpsynth.generators import MST as MST
+    from dpsynth.generators import VAE as VAE
     from dpsynth.generators import Independent as Independent
     from dpsynth.home import open_ledger as open_ledger
     from dpsynth.kernel import Rows as Rows
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "accountants": ("Budget", "GateRefused", "Policy", "PrivacyUnit"),
     "dpsynth.errors": ("DpsynthError",),
-    "dpsynth.generators": ("AIM", "MST", "Independent"),
+    "dpsynth.generators": ("AIM", "GAN", "MADE", "MST", "VAE", "Independent"),
     "dpsynth.home": ("open_ledger",),
     "dpsynth.kernel": ("Rows",),
     "dpsynth.planned": ("ReleasePlan", "plan"),

@@ -131,7 +131,10 @@ class ReleasePlan:
                     f"the whole on one marginal would be noise of {k / mu:.1f} rows"
                 )
             case plan:
-                for event, count in Counter(plan.events).items():
+                counted = Counter(plan.events)
+                whole = [e for e in plan.events if not isinstance(e, SubsampledGaussian)]  # mu squared in closed form
+                left = 1.0 - sum(float(event.mu_squared / claim.capacity) for event in whole)
+                for event, count in counted.items():
                     share = float(count * event.mu_squared / claim.capacity)
                     match event:
                         case Gaussian(noise_multiplier=z):
@@ -140,7 +143,7 @@ class ReleasePlan:
                             what = f"private selection of range {eta:.4g}"
                         case SubsampledGaussian(noise_multiplier=z, sample_rate=q, steps=steps):
                             what = f"{steps} steps on samples of {q:.4g} of the units, noise {z:.4g} times the norm"
-                            share = 1.0 if len(plan.events) == 1 else share
+                            share = left * count / (len(plan.events) - len(whole))
                         case _:
                             what = event.kind.replace("_", " ")
                     lines.append(f"looks      {count} x {what}: {share:.1%} of mu squared")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from accountants.deployment import Deployment
 
 
-GENERATOR_NAMES = ("aim", "independent", "mst")
+GENERATOR_NAMES = ("aim", "gan", "independent", "made", "mst", "vae")
 """Those of `dpsynth.generators`, known before it is imported."""
 
 _CHARGED_AS = (*GENERATOR_NAMES, "diffprivlib", "opacus")

@@ -10,12 +10,16 @@ from typing import Any
 
 from dpsynth.generators.aim import AIM
 from dpsynth.generators.base import Generator
+from dpsynth.generators.deep.network_model import NetworkModel
+from dpsynth.generators.gan import GAN
 from dpsynth.generators.independent import Independent
+from dpsynth.generators.made import MADE
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.mst import MST
+from dpsynth.generators.vae import VAE
 
 GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType(
-    {"independent": Independent, "mst": MST, "aim": AIM}
+    {"independent": Independent, "mst": MST, "aim": AIM, "made": MADE, "vae": VAE, "gan": GAN}
 )
 """Every recipe by its short name."""
 
@@ -50,4 +54,16 @@ def _preset(name: str, preset: object) -> Callable[..., Generator]:
     return published
 
 
-__all__ = ["AIM", "GENERATORS", "MST", "Generator", "Independent", "MarginalModel", "generator_from"]
+__all__ = [
+    "AIM",
+    "GAN",
+    "GENERATORS",
+    "MADE",
+    "MST",
+    "VAE",
+    "Generator",
+    "Independent",
+    "MarginalModel",
+    "NetworkModel",
+    "generator_from",
+]

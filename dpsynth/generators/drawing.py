@@ -14,6 +14,7 @@ from dpsynth.constraints.values import Value
 from dpsynth.domain import Codes
 from dpsynth.encoding import Encoder
 from dpsynth.generators.base import Model
+from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.schema import Schema
 
@@ -46,7 +47,7 @@ def draw_rows(
     if not schema.rules:
         return codes, encoder.decode(codes, rng), Tally()
     fixed = {name: points.get(name) for name in kept}
-    spread = model.spread_again if isinstance(model, MarginalModel) else None
+    spread = model.recoding.spread_again if isinstance(model, MarginalModel | NetworkModel) else None
     held = enforce(schema.rules, codes, rng, model.sample, spread, fixed, values)
     return held.codes, encoder.decode(held.codes, rng, held.points), held.tally
 

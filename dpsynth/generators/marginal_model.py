@@ -49,13 +49,6 @@ class MarginalModel:
         kept = {a: np.asarray(c).astype(np.int64) for a, c in (given or {}).items()}
         return {a: kept.get(a, decoded[a]) for a in self.domain.attributes}
 
-    def spread_again(self, codes: Codes, rng: np.random.Generator) -> Codes:
-        """Encoded rows with every cell that was merged drawn anew inside its merged cell; columns as in `codes`."""
-        names = tuple(codes)
-        maps, weights = self.recoding.maps, self.recoding.weights
-        part = Recoding.of(self.domain.project(names), {a: maps[a] for a in names}, {a: weights[a] for a in names})
-        return part.decode(part.encode(codes), rng)
-
     def project(self, clique: Clique) -> NDArray[np.float64]:
         """Expected counts over `clique` in the base domain, summing to ``total``."""
         return self.recoding.spread(self.graphical.project(clique), clique)

@@ -136,6 +136,13 @@ class Recoding:
             decoded[attribute] = base.astype(np.int64)
         return decoded
 
+    def spread_again(self, codes: Codes, rng: np.random.Generator) -> Codes:
+        """Encoded rows with every cell that was merged drawn anew inside its merged cell; columns as in `codes`."""
+        names = tuple(codes)
+        own = {a: self.maps[a] for a in names}, {a: self.weights[a] for a in names}
+        part = Recoding.of(self.base.project(names), *own)
+        return part.decode(part.encode(codes), rng)
+
     def spread(self, values: Array, clique: Clique) -> Array:
         """Expected counts over merged cells to expected counts over base cells, axes as in `clique`."""
         for axis, attribute in enumerate(clique):

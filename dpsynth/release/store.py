@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -22,14 +22,17 @@ from numpy.typing import NDArray
 from accountants import Claim
 from accountants.errors import AccountingError
 from dpsynth.errors import ModelStoreError, SchemaError
-from dpsynth.generators import MarginalModel
+from dpsynth.generators import MarginalModel, NetworkModel
 from dpsynth.generators.base import Model
 from dpsynth.release import npz, transcript
 from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
 FILES = ("claim.json", "model.json", "model.npz", "noise.json", "schema.json", "transcript.json", "transcript.npz")
-KINDS = {MarginalModel.kind: MarginalModel.load}
+KINDS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], Model]] = {
+    MarginalModel.kind: MarginalModel.load,
+    NetworkModel.kind: NetworkModel.load,
+}
 """How each kind of model is loaded; a model's header names its kind."""
 
 

@@ -128,9 +128,9 @@ def test_progress_only_rises_to_one(fitted, generator, chain):
 
 
 def test_registry():
-    assert set(GENERATORS) == {"independent", "mst", "aim"}
-    with pytest.raises(ValueError, match="allowed are aim, independent, mst"):
-        generator_from("gan")
+    assert set(GENERATORS) == {"independent", "mst", "aim", "made", "vae", "gan"}
+    with pytest.raises(ValueError, match="allowed are aim, gan, independent, made, mst, vae"):
+        generator_from("swift")
     with pytest.raises(ValueError, match="has no setting"):
         generator_from("mst", {"epsilon": 1})
 

@@ -100,7 +100,7 @@ def test_a_given_code_inside_a_merged_cell_conditions_exactly(merging):
 
 def test_merged_cells_are_spread_again_inside(merging):
     before = merging.sample(20_000, np.random.default_rng(0))
-    after = merging.spread_again({"a": before["a"]}, np.random.default_rng(1))
+    after = merging.recoding.spread_again({"a": before["a"]}, np.random.default_rng(1))
     assert list(after) == ["a"]
     np.testing.assert_array_equal(merging.recoding.maps["a"][after["a"]], merging.recoding.maps["a"][before["a"]])
     inside = after["a"][after["a"] >= 2]

@@ -1,0 +1,225 @@
+"""A conditional tabular GAN: the critic is trained under DP-SGD, the generator learns from the critic alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from accountants import Allowance, Plan, PlanError
+from dpsynth.domain import Clique, Domain
+from dpsynth.generators.base import PrivateTable
+from dpsynth.generators.deep.decoder import Decoder
+from dpsynth.generators.deep.network_model import NetworkModel
+from dpsynth.generators.deep.pace import Pace
+from dpsynth.generators.deep.pair_looks import pairs_of
+from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
+from dpsynth.generators.deep.start import Start, seeded
+from dpsynth.generators.one_ways import Cleaning
+from dpsynth.generators.settings import flag, one_of, positive, whole
+from dpsynth.hints import Hints
+from dpsynth.progress import report
+from dpsynth.training import CRITICS
+from dpsynth.training import Critic as CriticLoss
+
+if TYPE_CHECKING:
+    from dpsynth.generators.deep.fakes import Fakes
+
+_LEAST_RATE = 0.05
+"""Factor on the critic's learning rate at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class GAN:
+    """A generator and a critic of one-hot rows over merged cells, each given the value of one column as condition.
+
+    1. One-ways: they say which cells are merged, how often fakes have each condition, and where the generator starts
+       and stays: its output biases are their logarithms, and its mean cells are held to them.
+    2. The critic's half on real rows is trained by DP-SGD on all that is left. A real row's condition is its own value
+       in a column drawn for it. The half on fakes, a constant number of them, is added after the noise.
+    3. Between the critic's steps the generator follows the critic's slope: post-processing, whatever it does.
+
+    The plan fixes the number of steps; nothing is stopped or adapted by what real rows do.
+
+    Attributes:
+        target: the column that is the condition: how the others go with it comes out best. None: a column drawn anew
+            for each row.
+        loss: ``wasserstein``, ``logistic``, ``hinge`` (`dpsynth.training.Critic`).
+        one_way_share: share of mu squared for the one-ways, about.
+        pair_share: share for pairs that are chosen and counted after the training, about; 0: none are.
+        pairs_per_column: how many, for each column.
+        steps, batch: of the critic: how many, on about how many rows each.
+        fakes: rows of the generator in each step.
+        critic_steps, generator_steps: so many of the one, then so many of the other.
+        critic_hidden, critic_depth, generator_hidden, generator_depth: width and number of hidden layers.
+        code: dimensions of the generator's noise.
+        slope: largest spectral norm of each layer of the critic's perceptron.
+        pair_slope: the same of its layer on pairs of a cell and the target's.
+        max_grad_norm: C, for real rows and fakes alike.
+        critic_rate, generator_rate: learning rates at the start; they fall to about 0.
+        temperature: of the relaxed cells through which the generator learns.
+        hold: weight of the one-ways in the generator's loss.
+        decay: of the generator's moving average.
+        denoise, merge_below, group_below: as for `MST`.
+
+    Raises:
+        ValueError: a setting is outside its range.
+    """
+
+    target: str | None = None
+    loss: str = "wasserstein"
+    one_way_share: float = 0.3
+    pair_share: float = 0.0
+    pairs_per_column: float = 1.0
+    steps: int = 800
+    batch: int = 2500
+    fakes: int = 500
+    critic_steps: int = 1
+    generator_steps: int = 2
+    critic_hidden: int = 64
+    critic_depth: int = 1
+    generator_hidden: int = 128
+    generator_depth: int = 2
+    code: int = 32
+    slope: float = 0.4
+    pair_slope: float = 3.0
+    max_grad_norm: float = 1.0
+    critic_rate: float = 2e-3
+    generator_rate: float = 3e-3
+    temperature: float = 0.7
+    hold: float = 1.0
+    decay: float = 0.99
+    denoise: bool = True
+    merge_below: float = 3.0
+    group_below: float = 70.0
+
+    def __post_init__(self) -> None:
+        if self.target is not None and not isinstance(self.target, str):
+            raise ValueError(f"target must be the name of a column, got {self.target!r}")
+        one_of("loss", self.loss, CRITICS)
+        positive("one_way_share", self.one_way_share, below=1)
+        positive("pair_share", self.pair_share, zero=True, below=1)
+        positive("one_way_share + pair_share", self.one_way_share + self.pair_share, below=1)
+        positive("pairs_per_column", self.pairs_per_column)
+        for name in ("steps", "batch", "critic_steps", "generator_steps", "code"):
+            whole(name, getattr(self, name), least=1)
+        for name in ("critic_hidden", "critic_depth", "generator_hidden", "generator_depth"):
+            whole(name, getattr(self, name), least=1)
+        whole("fakes", self.fakes, least=2)
+        for name in ("slope", "pair_slope", "max_grad_norm", "critic_rate", "generator_rate", "temperature"):
+            positive(name, getattr(self, name))
+        positive("hold", self.hold, zero=True)
+        positive("decay", self.decay, zero=True, below=1.0)
+        flag("denoise", self.denoise)
+        positive("merge_below", self.merge_below, zero=True)
+        positive("group_below", self.group_below, zero=True)
+
+    @property
+    def name(self) -> str:
+        """``gan``."""
+        return "gan"
+
+    def parameters(self) -> dict[str, Any]:
+        """The settings, as JSON values."""
+        return asdict(self)
+
+    def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
+        """One-ways (two looks where the schema has fine grids), one training, then pairs if `pair_share` is above 0.
+
+        Raises:
+            PlanError: `target` is not a column, the schema declares no `about_rows`, or PyTorch is not installed.
+        """
+        self._conditions(domain)
+        pace = Pace.of(allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm)
+        pairs = pairs_of(len(domain), self.pairs_per_column) if self.pair_share else 0
+        share = self.pair_share if pairs else 0.0
+        return pace.plan(allowance, hints, one_way_share=self.one_way_share, pairs=pairs, pair_share=share)
+
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
+        """The planned looks. The generator's average over its steps is the model; the critic is thrown away."""
+        from dpsynth.generators.deep.critic import critic
+        from dpsynth.generators.deep.fakes import Fakes
+
+        cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
+        start = Start.look(private, plan, hints, cleaning, ordinal=False)
+        report("GAN", self.one_way_share, f"{len(start.domain)} one-ways, {start.found.error:.1%} misplaced")
+        domain, conditions = start.domain, self._conditions(start.domain)
+        with seeded():
+            fakes = Fakes(
+                start,
+                conditions,
+                dimensions=self.code,
+                hidden=self.generator_hidden,
+                depth=self.generator_depth,
+                temperature=self.temperature,
+            )
+            judge = critic(domain.shape, domain.axes(conditions), self.critic_hidden, self.critic_depth)
+        self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints)
+        decoder = Decoder.of(domain, fakes.latent, fakes.module).matched(start.shares, start.rng)
+        tilt = tilted(
+            start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints, stage="GAN", done=1.0 - self.pair_share
+        )
+        return NetworkModel(start.recoding, decoder, start.total, tilt)
+
+    def _train(self, start: Start, judge: Any, loss: CriticLoss, fakes: Fakes, hints: Hints) -> None:
+        """Make all planned steps; the generator is then its moving average.
+
+        The sum over real rows is divided by the declared number of rows that a step is made of, so that the fakes
+        weigh the noisy number of rows, paid for with the one-ways, over the declared one.
+        """
+        import torch
+
+        from dpsynth.generators.deep.average import Average
+        from dpsynth.generators.deep.critic import bounded, deception, on_fakes
+        from dpsynth.generators.deep.steps import train
+
+        event, pace = start.event, Pace.planned(start.event, hints, self.max_grad_norm)
+        weight = event.sample_rate * start.total / pace.expected_batch_size
+        average = Average(fakes.module, self.decay)
+        learns = torch.optim.Adam(fakes.parameters, lr=self.generator_rate, betas=(0.5, 0.99))
+
+        def on_own() -> Any:
+            with torch.no_grad():
+                rows, _ = fakes.draw(self.fakes)
+            return weight * on_fakes(judge, self.loss, rows, self.max_grad_norm)
+
+        def after(step: int) -> None:
+            bounded(judge, self.slope, self.pair_slope)
+            if step % self.critic_steps:
+                return
+            for group in learns.param_groups:
+                group["lr"] = self.generator_rate * (1.0 - (step - 1) / event.steps)
+            for _ in range(self.generator_steps):
+                rows, logits = fakes.draw(self.fakes)
+                cost = deception(judge, self.loss, rows) + self.hold * fakes.misfit(logits)
+                learns.zero_grad()
+                cost.backward()  # type: ignore[no-untyped-call]
+                learns.step()
+                average.update()
+
+        train(
+            start.view,
+            judge,
+            loss,
+            event,
+            torch.optim.Adam(
+                [p for p in judge.parameters() if p.requires_grad], lr=self.critic_rate, betas=(0.5, 0.99)
+            ),
+            pace,
+            stage="GAN",
+            start=self.one_way_share,
+            end=1.0 - self.pair_share,
+            rate=lambda done: max(1.0 - done, _LEAST_RATE),
+            public=on_own,
+            after=after,
+        )
+        average.apply()
+
+    def _conditions(self, domain: Domain) -> Clique:
+        if self.target is None:
+            return domain.attributes
+        if self.target not in domain.attributes:
+            raise PlanError(f"the target {self.target!r} is not a column; columns are {list(domain.attributes)}")
+        return (self.target,)
+
+
+__all__ = ["GAN"]

@@ -1,0 +1,136 @@
+"""Networks trained under DP-SGD: classifiers trained on the release, and workload error, against marginal methods.
+
+Each cell (table, generator, settings, epsilon, seed) is a process of its own with one thread. On tables with a target
+the generator sees the training rows of the protocol (`numeric_columns.split`), delta is 1e-6, numbers are binned
+``auto``; on ``adult_coded`` it sees the whole table, delta is 1e-9, and the figures are the benchmark's. Cells on
+record are not run again.
+
+    python experiments/deep.py --tables adult adult_coded --generators made vae --seeds 5 --out results/deep.tsv
+
+Every figure but the seconds is about real rows: this is for public benchmark tables only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parent))
+from benchmark import workload_error  # noqa: E402
+from numeric_columns import TARGETS, THREADS, auroc, features, schema_of, split  # noqa: E402
+
+KEYS = ("table", "generator", "settings", "epsilon", "seed")
+COLUMNS = (
+    *KEYS,
+    *("plan_seconds", "cpu_seconds", "peak_mb", "sample_rate", "steps", "noise_multiplier", "cells"),
+    *("auroc_logistic", "auroc_boosting", "classes_missing", "two_way", "three_way"),
+)
+
+
+def fitted(schema: Any, rows: Any, generator: str, settings: str, budget: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, and what it took."""
+    from accountants import Allowance, FixedPlan, Meter, SubsampledGaussian
+    from dpsynth.generators import generator_from
+    from dpsynth.kernel import PrivateTable, Rows
+
+    recipe = generator_from(generator, json.loads(settings))
+    started = time.process_time()
+    plan = recipe.plan(schema.domain, Allowance(budget), schema.hints)
+    planned = time.process_time()
+    model = recipe.fit(PrivateTable(Rows(rows, schema), Meter(plan)), plan, schema.hints)
+    cost: dict[str, Any] = {
+        "plan_seconds": round(planned - started, 1),
+        "cpu_seconds": round(time.process_time() - planned, 1),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "cells": sum(model.recoding.domain.shape),
+    }
+    for event in plan.events if isinstance(plan, FixedPlan) else ():
+        if isinstance(event, SubsampledGaussian):
+            cost |= {"sample_rate": event.sample_rate, "steps": event.steps, "noise_multiplier": event.noise_multiplier}
+    return model, cost
+
+
+def one_fit(table: str, generator: str, settings: str, epsilon: str, seed: int, data: Path) -> dict[str, Any]:
+    import numpy as np
+    import pandas as pd
+
+    from accountants import Budget
+    from dpsynth.encoding import Encoder
+    from dpsynth.schema import Schema
+
+    rng, cell = np.random.default_rng(seed), dict(zip(KEYS, (table, generator, settings, epsilon, seed), strict=True))
+    if table == "adult_coded":
+        path, domain = data / "adult_coded.parquet", data / "adult_coded_domain.json"
+        frame, sizes = pd.read_parquet(path), json.loads(domain.read_text())
+        schema = Schema.from_domain(sizes, about_rows=50_000)
+        model, cost = fitted(schema, frame, generator, settings, Budget(epsilon, "1e-9"))
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "synthetic.parquet"
+            pd.DataFrame(model.sample(len(frame), rng)).to_parquet(out)
+            return cell | cost | workload_error(path, domain, out)
+    schema, (target, positive) = schema_of(table, "auto"), TARGETS[table]
+    train, test = split(table, data, schema)
+    held = features(test, schema)
+    if generator == "real":
+        released, cost = features(train, schema), {}
+    else:
+        model, cost = fitted(schema, train, generator, settings, Budget(epsilon, "1e-6"))
+        released = features(Encoder(schema).decode(model.sample(len(train), rng), rng), schema)
+    classes = set(held[target].dropna()) - set(released[target].dropna())
+    return cell | cost | auroc(released, held, target, positive) | {"classes_missing": len(classes)}
+
+
+def main() -> None:
+    default = Path(os.environ.get("DPSYNTH_DATA", HERE.parents[2] / "shared" / "data"))
+    parser = argparse.ArgumentParser(description="Networks trained under DP-SGD.")
+    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument("--tables", nargs="+", choices=["adult_coded", *TARGETS], default=["adult", "adult_coded"])
+    parser.add_argument("--generators", nargs="+", default=["made", "vae", "gan"], help="'real' is the training rows")
+    parser.add_argument("--settings", default="{}", help="JSON settings of every generator listed")
+    parser.add_argument("--epsilons", nargs="+", default=["1"])
+    parser.add_argument("--seeds", type=int, default=2, help="fits of each cell; privacy noise is never seeded")
+    parser.add_argument("--out", type=Path, help="tab-separated file to append to; cells it holds are not run again")
+    parser.add_argument("--one", nargs=5, metavar=KEYS, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        table, generator, settings, epsilon, seed = asked.one
+        print(json.dumps(one_fit(table, generator, settings, epsilon, int(seed), asked.data)))
+        return
+    done = set()
+    if asked.out and asked.out.exists():
+        done = {tuple(line.split("\t")[: len(KEYS)]) for line in asked.out.read_text().splitlines()}
+    environment = os.environ | dict.fromkeys(THREADS, "1")
+    settings = json.dumps(json.loads(asked.settings), sort_keys=True)
+    cells = [
+        (table, generator, settings, epsilon, str(seed))
+        for seed in range(asked.seeds)
+        for table in asked.tables
+        for epsilon in asked.epsilons
+        for generator in asked.generators
+    ]
+    for cell in cells:
+        if cell in done:
+            continue
+        command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), str(HERE), "--data", str(asked.data)]
+        ran = subprocess.run([*command, "--one", *cell], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        row = json.loads(ran.stdout)
+        shown = [row.get(name, "") for name in COLUMNS]
+        line = "\t".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in shown)
+        print(line, flush=True)
+        if asked.out:
+            fresh = not asked.out.exists()
+            with asked.out.open("a") as file:
+                file.write(("\t".join(COLUMNS) + "\n" if fresh else "") + line + "\n")
+
+
+if __name__ == "__main__":
+    main()
