@@ -11,7 +11,7 @@ from dpsynth.graphical.factor import Array
 
 Integers = NDArray[np.int64]
 
-_BATCH = 2**14
+_BATCH = 2**12
 """Rows, and particles, looked at in one sweep."""
 _SWEEPS = 400
 """Most sweeps."""
