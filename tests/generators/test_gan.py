@@ -186,9 +186,7 @@ def test_fakes_are_clipped_as_real_rows_are(kind, conditions, max_grad_norm):
     with torch.no_grad():
         for part in network:
             part[-1].weight.neg_()
-    sums = Gradients(network, trained_layers(network), loss, max_grad_norm, 1, 64).sums(
-        codes, draws[:, : loss.draws], np.arange(50)
-    )
+    sums = Gradients(network, loss, max_grad_norm, 1, 64).sums(codes, draws[:, : loss.draws], np.arange(50))
     kernels = []
     for layer, total in zip(trained_layers(network), sums, strict=True):
         whole = total * (max_grad_norm / SCALE / 50)
