@@ -89,7 +89,7 @@ class AIM:
     one_way_share: float = 0.1
     fine_share: float = 0.15
     one_way_error: float = 0.002
-    one_way_most: float = 0.7
+    one_way_most: float = 0.5
     select_share: float = 0.1
     rounds_per_column: float = 4.0
     anneal: float = 4.0
