@@ -89,6 +89,31 @@ def one_fit(table: str, generator: str, settings: str, epsilon: str, seed: int, 
     return cell | cost | auroc(released, held, target, positive) | {"classes_missing": len(classes)}
 
 
+def figure(record: Path) -> Path:
+    """AUROC on the holdout against epsilon, networks at their defaults on Adult, as SVG beside the record."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import pandas as pd
+    from matplotlib import pyplot
+
+    rows = pd.read_csv(record, sep="\t")
+    rows = rows[(rows["table"] == "adult") & ~rows["settings"].str.contains("pair_share")]
+    drawing, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+    for axis, model in zip(axes, ("logistic", "boosting"), strict=True):
+        for generator, own in rows.groupby("generator"):
+            found = own.groupby("epsilon")[f"auroc_{model}"].agg(["mean", "min", "max"])
+            axis.plot(found.index, found["mean"], marker="o", label=generator)
+            axis.fill_between(found.index, found["min"], found["max"], alpha=0.2)
+        axis.set(xscale="log", xlabel="epsilon", title=model)
+        axis.grid(alpha=0.3)
+    axes[0].set(ylabel="AUROC on the holdout")
+    axes[0].legend()
+    path = record.with_name("deep_epsilon.svg")
+    drawing.savefig(path, metadata={"Date": None})
+    return path
+
+
 def main() -> None:
     default = Path(os.environ.get("DPSYNTH_DATA", HERE.parents[2] / "shared" / "data"))
     parser = argparse.ArgumentParser(description="Networks trained under DP-SGD.")
@@ -99,11 +124,15 @@ def main() -> None:
     parser.add_argument("--epsilons", nargs="+", default=["1"])
     parser.add_argument("--seeds", type=int, default=2, help="fits of each cell; privacy noise is never seeded")
     parser.add_argument("--out", type=Path, help="tab-separated file to append to; cells it holds are not run again")
+    parser.add_argument("--figure", action="store_true", help="draw the record and run nothing")
     parser.add_argument("--one", nargs=5, metavar=KEYS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
         table, generator, settings, epsilon, seed = asked.one
         print(json.dumps(one_fit(table, generator, settings, epsilon, int(seed), asked.data)))
+        return
+    if asked.figure:
+        print(figure(asked.out or HERE.parent / "results" / "deep.tsv"))
         return
     done = set()
     if asked.out and asked.out.exists():
