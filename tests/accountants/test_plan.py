@@ -178,7 +178,10 @@ def test_what_is_left_can_always_be_spent_to_the_last_bit(mu, shares, selection)
     meter = Meter(AdaptivePlan(mu=mu))
     for share in [*shares, 1.0]:
         left = floor_float(meter.remaining) * share
+        if left * min(selection, 1 - selection) < 1e-20:  # beyond the largest noise multiplier that an event may have
+            break
         meter.charge(ExponentialMechanism.from_mu_squared(selection * left))
         meter.charge(Gaussian.from_mu_squared((1 - selection) * left * (1 - 1e-12)))
-    meter.charge(Gaussian.from_mu_squared(floor_float(meter.remaining)))
+    if meter.remaining > Decimal("1e-20"):
+        meter.charge(Gaussian.from_mu_squared(floor_float(meter.remaining)))
     assert meter.remaining < Decimal("1e-14")
