@@ -17,7 +17,7 @@ from dpsynth.generators.coarsening import coarsened
 from dpsynth.generators.expected import Expected
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays
-from dpsynth.generators.raked_rounds import RakedRounds, Rounds, particles_for
+from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_for
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
 from dpsynth.graphical import GraphicalModel, ModelTooLarge, RakedModel, estimate, measured
@@ -247,7 +247,7 @@ class _Run:
         return 1.0 - self.view.remaining / self.budget
 
     def model(self) -> MarginalModel:
-        """Rounds until nothing is left, then the last and closest fit."""
+        """Allotment until nothing is left, then the last and closest fit."""
         round_mu_squared = self.round_mu_squared
         while (left := self.view.remaining - self.kept) > _NEGLIGIBLE * self.budget:
             if left < 2 * round_mu_squared:
@@ -283,11 +283,11 @@ class _Run:
             both = (c for c in self.weights if len(c) == 2 and c[0] in names and c[1] in names)
             pairs: Mapping[Clique, int] = {c: self.weights[c] for c in both}
             looks = min(len(pairs), _COARSE_LOOKS * len(names))
-            rounds.spend(Rounds(groups, names, pairs, self.coarse, looks, min(_BATCH, len(pairs))))
+            rounds.spend(Allotment(groups, names, pairs, self.coarse, looks, min(_BATCH, len(pairs))))
             self._report(f"{len(names)} ordered columns in groups")
         if (left := self.view.remaining * (1 - _HAIR)) > _NEGLIGIBLE * self.budget:
             looks = round(_BEYOND_LOOKS * len(self.domain))
-            rounds.spend(Rounds(self.view, {}, self.pairs, left, looks, min(_BATCH, len(self.pairs))))
+            rounds.spend(Allotment(self.view, {}, self.pairs, left, looks, min(_BATCH, len(self.pairs))))
         self._report(f"done, {self.particles} particles")
         return rounds.last()
 

@@ -6,11 +6,13 @@ Everything here is a function of noisy counts, of the noise they carry and of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsynth.generators.partition import partitions
 from dpsynth.graphical.factor import Array
 
 MOST_BINS = 64
@@ -118,23 +120,15 @@ def _merge(mass: Array, positions: Array, sigma: float, total: float, threshold:
     if held == 0.0:
         return np.zeros(cells, dtype=np.int64)
     lost = _lost(mass / held, positions, threshold * sigma / held)
-    best = lost[0]
-    starts: list[NDArray[np.int64]] = []
-    scores = [sqrt(min(float(best[cells]), 1.0)) + _NOISE * noise]
-    for bins in range(2, min(MOST_BINS, cells) + 1):
+    found, least = np.zeros(cells, dtype=np.int64), np.inf
+    for bins, (loss, codes) in enumerate(islice(partitions(lost), MOST_BINS), start=1):
         price = _NOISE * bins**2 * noise
-        if price >= min(scores):
+        if price >= least:
             break
-        through = best[:, None] + lost
-        starts.append(np.argmin(through, axis=0))
-        best = np.take_along_axis(through, starts[-1][None, :], axis=0)[0]
-        scores.append(sqrt(float(best[cells])) + price)
-    ends = [cells]
-    for found in reversed(starts[: int(np.argmin(scores))]):
-        ends.append(int(found[ends[-1]]))
-    codes = np.zeros(cells, dtype=np.int64)
-    codes[sorted(ends)[:-1]] = 1
-    return np.cumsum(codes)
+        score = sqrt(loss) + price
+        if score < least:
+            found, least = codes, score
+    return found
 
 
 def _lost(share: Array, positions: Array, least: float) -> Array:

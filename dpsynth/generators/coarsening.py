@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsynth.generators.partition import partitions
 from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.particles import Coarser
@@ -59,24 +61,17 @@ def _groups(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> ND
 
 
 def _least_variance(values: Array, mass: Array) -> NDArray[np.int64]:
-    """The group of each of the sorted values: at most `GROUPS` runs of least variance within (dynamic programming)."""
+    """The group of each of the sorted values: at most `GROUPS` runs of least variance within."""
     count = len(values)
-    share = (mass + 1e-9 * max(float(mass.sum()), 1.0)) / (mass.sum() + 1e-9 * max(float(mass.sum()), 1.0) * count)
+    share = mass + 1e-9 * max(float(mass.sum()), 1.0)  # every cell counts for something
+    share = share / share.sum()
+    values = values - share @ values
     sums = [np.concatenate([[0.0], np.cumsum(share * values**power)]) for power in (0, 1, 2)]
     zeroth, first, second = (np.subtract.outer(s, s).T for s in sums)
     within = np.maximum(second - first**2 / np.where(zeroth > 0, zeroth, 1.0), 0.0)
     within[np.tril_indices(count + 1)] = np.inf
-    best, starts = within[0], []
-    for _ in range(min(GROUPS, count) - 1):
-        through = best[:, None] + within
-        starts.append(np.argmin(through, axis=0))
-        best = np.min(through, axis=0)
-    ends = [count]
-    for start in reversed(starts):
-        ends.append(int(start[ends[-1]]))
-    codes = np.zeros(count, dtype=np.int64)
-    codes[sorted(ends)[:-1]] = 1
-    return np.cumsum(codes)
+    _, codes = list(islice(partitions(within), GROUPS))[-1]
+    return codes
 
 
 __all__ = ["GROUPS", "coarsened"]

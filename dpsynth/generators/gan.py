@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from accountants import Allowance, Plan, PlanError
 from dpsynth.domain import Clique, Domain
+from dpsynth.generators import settings
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import Pace
-from dpsynth.generators.deep.pair_looks import pairs_of
 from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
-from dpsynth.generators.settings import flag, one_of, positive, whole
+from dpsynth.generators.settings import one_of, positive, whole
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 from dpsynth.training import CRITICS
@@ -96,10 +96,7 @@ class GAN:
         if self.target is not None and not isinstance(self.target, str):
             raise ValueError(f"target must be the name of a column, got {self.target!r}")
         one_of("loss", self.loss, CRITICS)
-        positive("one_way_share", self.one_way_share, below=1)
-        positive("pair_share", self.pair_share, zero=True, below=1)
-        positive("one_way_share + pair_share", self.one_way_share + self.pair_share, below=1)
-        positive("pairs_per_column", self.pairs_per_column)
+        settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
         for name in ("steps", "batch", "critic_steps", "generator_steps", "code"):
             whole(name, getattr(self, name), least=1)
         for name in ("critic_hidden", "critic_depth", "generator_hidden", "generator_depth"):
@@ -109,9 +106,7 @@ class GAN:
             positive(name, getattr(self, name))
         positive("hold", self.hold, zero=True)
         positive("decay", self.decay, zero=True, below=1.0)
-        flag("denoise", self.denoise)
-        positive("merge_below", self.merge_below, zero=True)
-        positive("group_below", self.group_below, zero=True)
+        settings.cleaning(self.denoise, self.merge_below, self.group_below)
 
     @property
     def name(self) -> str:
@@ -130,9 +125,14 @@ class GAN:
         """
         self._conditions(domain)
         pace = Pace.of(allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        pairs = pairs_of(len(domain), self.pairs_per_column) if self.pair_share else 0
-        share = self.pair_share if pairs else 0.0
-        return pace.plan(allowance, hints, one_way_share=self.one_way_share, pairs=pairs, pair_share=share)
+        return pace.plan(
+            allowance,
+            hints,
+            one_way_share=self.one_way_share,
+            columns=len(domain),
+            pairs_per_column=self.pairs_per_column,
+            pair_share=self.pair_share,
+        )
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
         """The planned looks. The generator's average over its steps is the model; the critic is thrown away."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from accountants import Allowance, Plan
 from dpsynth.domain import Domain
+from dpsynth.generators import settings
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.autoregression import Autoregression
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
-from dpsynth.generators.deep.pair_looks import pairs_of
 from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
@@ -62,10 +62,7 @@ class MADE:
     group_below: float = 70.0
 
     def __post_init__(self) -> None:
-        positive("one_way_share", self.one_way_share, below=1)
-        positive("pair_share", self.pair_share, zero=True, below=1)
-        positive("one_way_share + pair_share", self.one_way_share + self.pair_share, below=1)
-        positive("pairs_per_column", self.pairs_per_column)
+        settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
         whole("hidden", self.hidden, least=0)
         whole("batch", self.batch, least=1)
         whole("steps", self.steps, least=1)
@@ -73,9 +70,7 @@ class MADE:
         positive("learning_rate", self.learning_rate)
         positive("decay", self.decay, zero=True, below=1)
         flag("ordinal", self.ordinal)
-        flag("denoise", self.denoise)
-        positive("merge_below", self.merge_below, zero=True)
-        positive("group_below", self.group_below, zero=True)
+        settings.cleaning(self.denoise, self.merge_below, self.group_below)
 
     @property
     def name(self) -> str:
@@ -93,9 +88,14 @@ class MADE:
             PlanError: the schema declares no `about_rows`, or PyTorch is not installed.
         """
         pace = Pace.of(allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm)
-        pairs = pairs_of(len(domain), self.pairs_per_column) if self.pair_share else 0
-        share = self.pair_share if pairs else 0.0
-        return pace.plan(allowance, hints, one_way_share=self.one_way_share, pairs=pairs, pair_share=share)
+        return pace.plan(
+            allowance,
+            hints,
+            one_way_share=self.one_way_share,
+            columns=len(domain),
+            pairs_per_column=self.pairs_per_column,
+            pair_share=self.pair_share,
+        )
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
         """The planned looks; the network's average over the steps is the model."""

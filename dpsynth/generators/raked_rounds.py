@@ -1,4 +1,4 @@
-"""Rounds beyond the junction tree: pairs that it has no room for are measured, and its particles weighted to fit."""
+"""Allotment beyond the junction tree: pairs that it has no room for are measured, and its particles weighted to fit."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def particles_for(total: float, candidates: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
-    """How a share of the budget is spent on one set of candidates.
+class Allotment:
+    """A part of the budget for one set of candidates, and how it is spent.
 
     Attributes:
         view: answers about the candidates' columns.
@@ -89,7 +89,7 @@ class RakedRounds:
         self._smoothing, self._tolerance = smoothing, tolerance
         self._potentials: Mapping[Clique, Array] | None = None
 
-    def spend(self, how: Rounds) -> None:
+    def spend(self, how: Allotment) -> None:
         """Choose and measure `how.rounds` times, fitting after every batch."""
         for first in range(0, how.rounds, how.batch):
             self._batch(how, min(how.batch, how.rounds - first), how.mu_squared / how.rounds)
@@ -100,7 +100,7 @@ class RakedRounds:
         self._fit(self._tolerance / 2, _LAST_EVALUATIONS)
         return self.model
 
-    def _batch(self, how: Rounds, looks: int, mu_squared: float) -> None:
+    def _batch(self, how: Allotment, looks: int, mu_squared: float) -> None:
         """Choose and measure `looks` candidates, each once."""
         choice = ExponentialMechanism.from_mu_squared(self._select_share * mu_squared)
         # A hair less than the rest, so that both together never exceed mu_squared in floats.
@@ -170,4 +170,4 @@ def _grouped(domain: Domain, measurements: Sequence[Measurement], coarser: Mappi
     return found
 
 
-__all__ = ["LEAST_PARTICLES", "MOST_PARTICLES", "RakedRounds", "Rounds", "particles_for"]
+__all__ = ["LEAST_PARTICLES", "MOST_PARTICLES", "Allotment", "RakedRounds", "particles_for"]

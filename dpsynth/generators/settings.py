@@ -54,6 +54,29 @@ def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
+def shares(one_way: float, pair: float, pairs_per_column: float) -> None:
+    """Refuse shares of a network's plan that leave nothing for its training.
+
+    Raises:
+        ValueError: what it is, what was given and what is allowed.
+    """
+    positive("one_way_share", one_way, below=1)
+    positive("pair_share", pair, zero=True, below=1)
+    positive("one_way_share + pair_share", one_way + pair, below=1)
+    positive("pairs_per_column", pairs_per_column)
+
+
+def cleaning(denoise: bool, merge_below: float, group_below: float) -> None:
+    """Refuse settings of how noisy one-ways are cleaned.
+
+    Raises:
+        ValueError: what it is, what was given and what is allowed.
+    """
+    flag("denoise", denoise)
+    positive("merge_below", merge_below, zero=True)
+    positive("group_below", group_below, zero=True)
+
+
 def room_for(domain: Domain, max_cells: int) -> None:
     """Refuse a limit on the model that not even independent columns keep.
 
@@ -78,4 +101,4 @@ def planned(plan: Plan, kind: type[Event]) -> tuple[Event, ...]:
     return tuple(event for event in plan.events if isinstance(event, kind))
 
 
-__all__ = ["flag", "one_of", "planned", "positive", "room_for", "whole"]
+__all__ = ["cleaning", "flag", "one_of", "planned", "positive", "room_for", "shares", "whole"]

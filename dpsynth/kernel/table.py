@@ -20,6 +20,7 @@ from dpsynth.kernel.count import MAX_CELLS, exact_counts, noise_scale
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
 from dpsynth.kernel.rows import Rows
 from dpsynth.kernel.select import chunks, errors, integers, rounded_estimates
+from dpsynth.kernel.units import Units
 from dpsynth.measurement import Answer, NoisyCounts, Selected
 from dpsynth.training import KernelLoss
 
@@ -226,7 +227,7 @@ class PrivateTable:
             ValueError: a module, loss or figure that cannot be trained with.
             ImportError: PyTorch is missing.
         """
-        from dpsynth.kernel.train import Training, Units  # PyTorch, when first used
+        from dpsynth.kernel.train import Training  # PyTorch, when first used
 
         expect(noise, SubsampledGaussian)
         training = Training(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, final
+from collections.abc import Callable
+from typing import Any, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from accountants import SubsampledGaussian
@@ -18,56 +17,13 @@ from dpsynth.kernel.gradients import MAX_ROWS, SCALE, Gradients
 from dpsynth.kernel.losses import RowLoss
 from dpsynth.kernel.modules import Layer, trained_layers
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
+from dpsynth.kernel.units import Units
 from dpsynth.layers import MaskedLinear
 from dpsynth.training import KernelLoss
 
 _BLOCKS = (64, 256)
 _GROUP = 2**24
 """Numbers kept of the rows that are clipped together, about (256 MiB with what is made of them)."""
-
-
-@final
-class Units:
-    """The rows of a view, those of a unit together: sealed, since it stands in a frame that others' errors pass.
-
-    Args:
-        codes: shape (rows, columns), of the smallest type.
-        starts: shape (units + 1,), where each unit's rows begin.
-    """
-
-    __slots__ = ("__codes", "__starts")
-
-    def __init__(self, codes: NDArray[Any], starts: NDArray[np.int64]) -> None:
-        self.__codes, self.__starts = codes, starts
-
-    @classmethod
-    def of(cls, codes: Mapping[str, NDArray[Any]], units: NDArray[np.int64] | None) -> Units:
-        """From columns of codes and each row's unit (None: each row is one)."""
-        matrix = np.stack(list(codes.values()), axis=1)
-        if units is None:
-            return cls(matrix, np.arange(len(matrix) + 1))
-        order = np.argsort(units, kind="stable")
-        labels = units[order]
-        first = np.flatnonzero(np.r_[True, labels[1:] != labels[:-1]]) if labels.size else np.empty(0, np.int64)
-        return cls(matrix[order], np.r_[first, len(labels)])
-
-    def __len__(self) -> int:
-        return len(self.__starts) - 1
-
-    def rows(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Codes of the chosen units' rows, and for each the place of its unit among the chosen."""
-        sizes = self.__starts[chosen + 1] - self.__starts[chosen]
-        places = np.repeat(np.arange(len(chosen)), sizes)
-        within = np.arange(len(places)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self.__codes[self.__starts[chosen][places] + within].astype(np.int64), places
-
-    def __repr__(self) -> str:
-        return "Units(sealed)"
-
-    def __reduce_ex__(self, protocol: object = None) -> NoReturn:
-        raise TypeError("Units holds private rows: it cannot be pickled, copied or sent elsewhere")
-
-    __copy__ = __deepcopy__ = __getstate__ = __reduce_ex__
 
 
 @final
@@ -197,4 +153,4 @@ def _place(layer: Layer, place: Any, gradient: Tensor) -> None:
         place.weight.grad = place.weight.grad * place.mask  # type: ignore[operator]
 
 
-__all__ = ["Training", "Units"]
+__all__ = ["Training"]

@@ -14,9 +14,12 @@ from dpsynth.graphical import GraphicalModel, RakedModel
 from dpsynth.schema import Schema
 
 
-@pytest.fixture(params=[0.0, 0.2], ids=["tree", "particles"])
+@pytest.fixture(params=[GraphicalModel, RakedModel])
 def model(fitted, chain, request):
-    return fitted(AIM(beyond_share=request.param), *chain).model
+    share = 0.2 if request.param is RakedModel else 0.0
+    found = fitted(AIM(beyond_share=share), *chain, epsilon=10).model
+    assert type(found.graphical) is request.param
+    return found
 
 
 def saved_and_loaded(model):

@@ -10,9 +10,9 @@ from accountants import Allowance, Budget, Meter
 from dpsynth.domain import Domain
 from dpsynth.generators import AIM
 from dpsynth.generators.coarsening import GROUPS, coarsened
-from dpsynth.generators.raked_rounds import LEAST_PARTICLES, MOST_PARTICLES, particles_for
+from dpsynth.generators.raked_rounds import LEAST_PARTICLES, MOST_PARTICLES, Allotment, RakedRounds, particles_for
 from dpsynth.generators.recoding import Recoding
-from dpsynth.graphical import RakedModel
+from dpsynth.graphical import Measurement, RakedModel, estimate
 from dpsynth.hints import Hints
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
@@ -64,6 +64,35 @@ def test_all_of_the_budget_is_spent_and_no_more():
         a for a in private.transcript if isinstance(a, NoisyCounts) and a.recoding and max(a.values.shape) <= 7
     ]
     assert any(len(a.clique) == 2 for a in over_groups)
+
+
+class Asked:
+    """A view that records the penalties of choices, and answers with what is expected."""
+
+    def __init__(self, domain):
+        self.domain, self.penalties = domain, []
+
+    def select(self, candidates, model, noise, *, weights, penalties):
+        self.penalties.append(penalties)
+        return candidates[0]
+
+    def count(self, clique, noise):
+        return NoisyCounts(clique, np.zeros(self.domain.shape_of(clique), dtype=np.int64), 1.0, None)
+
+
+def test_candidates_pay_for_the_noise_of_k_rows():
+    domain = Domain.of({"a": 2, "b": 3, "c": 2})
+    known = [Measurement((a,), np.full(size, 60.0 / size), 1.0) for a, size in domain.sizes.items()]
+    prior, asked = estimate(domain, known), []
+    for at_most in (1, 3):
+        settings = {"select_share": 0.1, "smoothing": 0.2, "tolerance": 0.1}
+        rounds = RakedRounds(prior, known, {}, 500, np.random.default_rng(0), at_most=at_most, **settings)
+        view = Asked(domain)
+        rounds.spend(Allotment(view, {}, {("a", "b"): 1, ("b", "c"): 2}, 0.02, 1, 1))
+        asked.append(view.penalties[0])
+    sigma = 1 / np.sqrt(0.9 * 0.02)
+    assert asked[0] == [round(w * 6 * sigma * np.sqrt(2 / np.pi)) for w in (1, 2)]
+    assert asked[1] == [round(w * 6 * 3 * sigma * np.sqrt(2 / np.pi)) for w in (1, 2)]
 
 
 def test_where_the_signal_is_weak_the_tree_keeps_the_budget():

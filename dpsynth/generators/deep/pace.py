@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 from accountants import Allowance, FixedPlan, Gaussian, PlanError, SubsampledGaussian
-from dpsynth.generators.deep.pair_looks import pair_looks
+from dpsynth.generators.deep.pair_looks import pair_looks, pairs_of
 from dpsynth.generators.one_ways import one_way_looks
 from dpsynth.hints import Hints
 
@@ -86,7 +86,14 @@ class Pace:
         return SubsampledGaussian(1.0 / math.sqrt(math.log1p(rate)), self.sample_rate, self.steps)
 
     def plan(
-        self, allowance: Allowance, hints: Hints, *, one_way_share: float, pairs: int = 0, pair_share: float = 0.0
+        self,
+        allowance: Allowance,
+        hints: Hints,
+        *,
+        one_way_share: float,
+        columns: int = 0,
+        pairs_per_column: float = 0.0,
+        pair_share: float = 0.0,
     ) -> FixedPlan:
         """One-ways (two looks at fine grids), the training, choices and counts of pairs: as little noise as fits.
 
@@ -94,10 +101,13 @@ class Pace:
             allowance: the budget.
             hints: of the schema.
             one_way_share: share of mu squared for the one-ways, about.
-            pairs: how many are chosen and counted after the training.
-            pair_share: share for them, about; the training gets the rest.
+            columns: of the table.
+            pairs_per_column: how many pairs are chosen and counted after the training, for each column.
+            pair_share: share for them, about; the training gets the rest. 0: there are none.
         """
-        return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)), pairs, pair_share)
+        pairs = pairs_of(columns, pairs_per_column) if pair_share else 0
+        share = pair_share if pairs else 0.0
+        return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)), pairs, share)
 
 
 @lru_cache(maxsize=64)
@@ -105,7 +115,7 @@ def _planned(
     pace: Pace, allowance: Allowance, one_way_share: float, looks: int, pairs: int, pair_share: float
 ) -> FixedPlan:
     """Calibrating a training takes a second, and a plan is made again wherever one is loaded."""
-    left = 1.0 - one_way_share - (pair_share if pairs else 0.0)
+    left = 1.0 - one_way_share - pair_share
 
     def build(scale: float) -> FixedPlan:
         one_ways = Gaussian(scale * math.sqrt(looks / one_way_share))
