@@ -40,7 +40,7 @@ _BEYOND_SIGNAL = 4000.0
 """Rows over sigma (of a first round's measurement) from which the rounds beyond the tree get all of their share: where
 there is less signal the tree has room for all that can be told from noise."""
 
-_CLEAR, _MOMENT_ROOM, _MOMENT_NOISE = 2.5, 0.3, 0.2
+_CLEAR, _MOMENT_ROOM, _MOMENT_NOISE = 2.0, 0.3, 0.2
 """Standard deviations of its noise that a moment must hold to be fitted; share of the model's room for pairs with such
 moments; noise of a correlation beyond which moments are not asked."""
 

@@ -19,7 +19,7 @@ UNIT = 128
 """Integer scores for one standard deviation."""
 _FURTHEST = 3.0
 """Standard deviations beyond which a score says no more."""
-_NOISE, _MOST_ROOM = 0.02, 3.0
+_NOISE, _MOST_ROOM = 0.01, 3.0
 """Noise of a correlation at which rows may be twice as long, in square, as they are in the mean; and the most of it."""
 _LEAST_LEFT = 0.2
 """Least share of a column's variance that is taken to be left of rows held to the norm."""
