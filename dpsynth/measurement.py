@@ -28,6 +28,42 @@ class NoisyCounts:
     recoding: dict[str, NDArray[np.int64]] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """A number for each code of a column: public, chosen before the rows are asked.
+
+    Attributes:
+        attribute: the column.
+        values: integers, one for each code, shape (codes,).
+    """
+
+    attribute: str
+    values: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisyMoments:
+    """Noisy second moments: ``sum over rows of y y^T`` plus independent rounded Gaussian noise, symmetric.
+
+    ``y`` is a row's vector of scores; one of a norm above `max_norm` was drawn back to it, towards zero.
+
+    Attributes:
+        scores: what was summed, in order, over the codes of the view that was asked.
+        max_norm: the norm that rows were held to (public).
+        values: int64, shape (scores, scores), symmetric.
+        sigma: standard deviation of the Gaussian before rounding off the diagonal, in squares of scores (public).
+        sigma_diagonal: the same on the diagonal.
+        recoding: as in `NoisyCounts`, for the attributes of the scores.
+    """
+
+    scores: tuple[Score, ...]
+    max_norm: int
+    values: NDArray[np.int64]
+    sigma: float
+    sigma_diagonal: float
+    recoding: dict[str, NDArray[np.int64]] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Selected:
     """One private selection: the candidate cliques, in order, and the index chosen. Nothing else leaves."""
@@ -41,7 +77,7 @@ class Selected:
         return self.candidates[self.index]
 
 
-Answer = NoisyCounts | Selected
+Answer = NoisyCounts | NoisyMoments | Selected
 """Anything a look may return."""
 
-__all__ = ["Answer", "NoisyCounts", "Selected"]
+__all__ = ["Answer", "NoisyCounts", "NoisyMoments", "Score", "Selected"]

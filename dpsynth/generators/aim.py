@@ -13,14 +13,17 @@ import numpy as np
 from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian, Plan, PlanError
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
-from dpsynth.generators.coarsening import coarsened
 from dpsynth.generators.expected import Expected
 from dpsynth.generators.marginal_model import MarginalModel
+from dpsynth.generators.moment_look import moments_of, noise_of_a_correlation, scored
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_for
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
-from dpsynth.graphical import GraphicalModel, ModelTooLarge, RakedModel, estimate, measured
+from dpsynth.graphical import GraphicalModel, JunctionTree, ModelTooLarge, RakedModel, measured
+from dpsynth.graphical.estimation import fitted
+from dpsynth.graphical.factor import Array
+from dpsynth.graphical.moments import MOMENTS, Moments, significant, with_room
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
@@ -30,12 +33,16 @@ _HALF_NORMAL = math.sqrt(2 / math.pi)
 _WORTH_A_LOOK = 0.05
 """Share of mu squared below which the one-ways are not measured again, and nothing beyond the tree."""
 
-_COARSE_LOOKS, _BEYOND_LOOKS, _BATCH = 3, 1.5, 4
-"""Looks for each ordered column, and for each column; looks between two fits."""
+_BEYOND_LOOKS, _BATCH = 1.5, 4
+"""Looks for each column; looks between two fits."""
 
-_COARSE_SIGNAL, _BEYOND_SIGNAL = 500.0, 4000.0
+_BEYOND_SIGNAL = 4000.0
 """Rows over sigma (of a first round's measurement) from which the rounds beyond the tree get all of their share: where
 there is less signal the tree has room for all that can be told from noise."""
+
+_CLEAR, _MOMENT_ROOM, _MOMENT_NOISE = 2.0, 0.3, 0.2
+"""Standard deviations of its noise that a moment must hold to be fitted; share of the model's room for pairs with such
+moments; noise of a correlation beyond which moments are not asked."""
 
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
@@ -51,9 +58,11 @@ class AIM:
     rows are measured once more; candidates are scored by what one pass over the current model, or one low-variance
     sample of it, says of all of them (`Expected`; the model is public, so this costs nothing); estimation smooths
     (see `estimate`); the one-ways get a larger share of the budget, and rounds are fewer and larger; a candidate that
-    takes much of the model's room must mend more than one that takes little. The last rounds go beyond the junction
-    tree: particles drawn from the model are weighted (see `rake`) to fit pairs that it has no room for, and pairs of
-    ordered columns over a few groups each. `AIM.paper` has the settings of the paper.
+    takes much of the model's room must mend more than one that takes little. How ordered columns go together is asked
+    first, as a matrix of second moments in one look, and fitted with the margins: where columns are many or rows few,
+    a number for each pair can be told from noise when its cells cannot. The last rounds go beyond the junction
+    tree: particles drawn from the model are weighted (see `rake`) to fit pairs and moments that it has no room for.
+    `AIM.paper` has the settings of the paper.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
@@ -78,7 +87,7 @@ class AIM:
         tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
         beyond_share: share, of the mu squared that the one-ways leave, for pairs beyond the junction tree; less where
             rows are few for the noise.
-        coarse_share: the same for pairs of ordered columns over groups of their codes.
+        moment_share: share, of the mu squared that the one-ways leave, for the moments of ordered columns.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -102,7 +111,7 @@ class AIM:
     cell_price: float = 0.1
     tolerance: float = 0.1
     beyond_share: float = 0.2
-    coarse_share: float = 0.4
+    moment_share: float = 0.2
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)
@@ -124,8 +133,7 @@ class AIM:
         positive("cell_price", self.cell_price, zero=True)
         positive("tolerance", self.tolerance)
         positive("beyond_share", self.beyond_share, zero=True, below=1)
-        positive("coarse_share", self.coarse_share, zero=True, below=1)
-        positive("1 - beyond_share - coarse_share", 1 - self.beyond_share - self.coarse_share)
+        positive("moment_share", self.moment_share, zero=True, below=1)
 
     @classmethod
     def paper(cls, **settings: Any) -> AIM:
@@ -153,7 +161,7 @@ class AIM:
             "cells_per_signal": 1e12,
             "cell_price": 0.0,
             "beyond_share": 0.0,
-            "coarse_share": 0.0,
+            "moment_share": 0.0,
         }
         return cls(**(published | settings))
 
@@ -200,23 +208,47 @@ class _Run:
         self.measurements = one_ways.merged
         self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain, recipe.target)
         self.cells = {clique: self.domain.size(clique) for clique in self.weights}
-        self.graphical = self._estimated(None, recipe.tolerance)
+        self.potentials: dict[Clique, Array] = {}
+        self.moments: Moments | None = None  # those told from noise
+        self.in_tree: Moments | None = None
+        self.graphical = self._estimated(JunctionTree.of(self.domain, ()), recipe.tolerance)
+        self._ask_moments()
         self.round_mu_squared = self.view.remaining / (recipe.rounds_per_column * len(self.domain))
         signal = self.graphical.total / (
             Gaussian.from_mu_squared(self.round_mu_squared).noise_multiplier * hints.at_most
         )
         self.most_cells = min(recipe.max_cells, sum(self.domain.shape) + round(recipe.cells_per_signal * signal))
+        if self.moments:
+            self._fit_moments(self.moments)
         self.pairs: dict[Clique, int] = {
             c: w for c, w in self.weights.items() if len(c) == 2 and self.cells[c] <= recipe.max_cells
         }
-        self.particles = particles_for(self.graphical.total, len(self.pairs))
-        self.ordered = [a for a in self.domain.attributes if a in hints.fine or a in hints.ordered]
+        wanted = len(self.pairs) or bool(self.moments and self.moments.pairs)
+        self.particles = particles_for(self.graphical.total, wanted)
         beyond = recipe.beyond_share * min(1.0, signal / _BEYOND_SIGNAL) if self.particles else 0.0
-        coarse = recipe.coarse_share * min(1.0, signal / _COARSE_SIGNAL) if len(self.ordered) > 1 else 0.0
-        self.beyond = beyond * self.view.remaining if beyond > _WORTH_A_LOOK else 0.0
-        self.coarse = coarse * self.view.remaining if self.particles and coarse > _WORTH_A_LOOK else 0.0
-        self.kept = self.beyond + self.coarse
+        self.kept = beyond * self.view.remaining if beyond > _WORTH_A_LOOK else 0.0
         """mu squared that is not the tree's."""
+
+    def _ask_moments(self) -> None:
+        """Second moments of ordered columns, where a correlation can be told from the noise."""
+        recipe = self.recipe
+        one_ways = {a: self.graphical.project((a,)) for a in self.domain.attributes}
+        scores = scored(self.recoding, self.hints, one_ways) if recipe.moment_share else {}
+        if len(scores) < 2:
+            return
+        noise = Gaussian.from_mu_squared(recipe.moment_share * self.view.remaining)
+        if noise_of_a_correlation(scores, one_ways, noise, self.hints.at_most) > _MOMENT_NOISE:
+            return
+        asked = moments_of(self.view, scores, one_ways, noise, self.hints.at_most)
+        self.moments = asked.only(significant(asked, _CLEAR))
+        self._report(f"moments of {len(scores)} ordered columns, {len(self.moments.pairs)} of {len(asked.pairs)} clear")
+
+    def _fit_moments(self, moments: Moments) -> None:
+        """The clearest moments in the model, as far as a part of its room goes."""
+        room = max(round(_MOMENT_ROOM * self.most_cells), self.graphical.tree.cells)
+        tree, places = with_room(self.graphical.tree, moments, range(len(moments.pairs)), room)
+        self.in_tree = moments.only(places)
+        self.graphical = self._estimated(tree, self.recipe.tolerance)
 
     def _one_ways(self, private: PrivateTable) -> OneWays:
         """All one-ways over base cells, looked at once more if they are too noisy or on a fine grid."""
@@ -258,38 +290,40 @@ class _Run:
                 break
             if not self._round(prices, round_mu_squared):
                 round_mu_squared *= self.recipe.anneal
-        self.graphical = self._estimated(self.graphical, self.recipe.tolerance / 2)
+        self.graphical = self._estimated(self.graphical.tree, self.recipe.tolerance / 2)
         self._report(f"a tree of {self.graphical.tree.cells} cells")
-        return MarginalModel(self.recoding, self._raked() if self.kept else self.graphical)
+        more = self.kept or (self.particles and self.moments is not None and self.moments.pairs)
+        return MarginalModel(self.recoding, self._raked() if more else self.graphical)
 
     def _raked(self) -> RakedModel:
         """The rounds beyond the tree, and the weights that fit all that was measured."""
-        recipe, one_ways = self.recipe, {a: self.graphical.project((a,)) for a in self.domain.attributes}
-        coarser = coarsened(self.recoding, self.hints, one_ways) if self.coarse else {}
+        recipe = self.recipe
         rounds = RakedRounds(
             self.graphical,
             self.measurements,
-            coarser,
+            self.moments,
             self.particles,
             self.rng,
+            drawn_at=self._drawn_at(),
             at_most=self.hints.at_most,
             select_share=recipe.select_share,
             smoothing=recipe.smoothing,
             tolerance=recipe.tolerance,
         )
-        if self.coarse:
-            names = {view.attribute: name for name, view in coarser.items()}
-            groups = self.view.recoded({view.attribute: view.map for view in coarser.values()})
-            both = (c for c in self.weights if len(c) == 2 and c[0] in names and c[1] in names)
-            pairs: Mapping[Clique, int] = {c: self.weights[c] for c in both}
-            looks = min(len(pairs), _COARSE_LOOKS * len(names))
-            rounds.spend(Allotment(groups, names, pairs, self.coarse, looks, min(_BATCH, len(pairs))))
-            self._report(f"{len(names)} ordered columns in groups")
         if (left := self.view.remaining * (1 - _HAIR)) > _NEGLIGIBLE * self.budget:
             looks = round(_BEYOND_LOOKS * len(self.domain))
-            rounds.spend(Allotment(self.view, {}, self.pairs, left, looks, min(_BATCH, len(self.pairs))))
+            rounds.spend(Allotment(self.view, self.pairs, left, looks, min(_BATCH, len(self.pairs))))
         self._report(f"done, {self.particles} particles")
         return rounds.last()
+
+    def _drawn_at(self) -> dict[Clique, Array]:
+        """The model's potentials, and coefficients for all moments: zero for those it has no room for."""
+        if self.moments is None:
+            return self.potentials
+        known: dict[Clique, float] = {}
+        if self.in_tree and self.in_tree.pairs:
+            known = dict(zip(self.in_tree.pairs, self.potentials[MOMENTS].tolist(), strict=True))
+        return self.potentials | {MOMENTS: np.array([known.get(pair, 0.0) for pair in self.moments.pairs])}
 
     def _affordable(self, round_mu_squared: float) -> dict[Clique, float]:
         """What fits into a model whose size grows with the budget spent, this round included, and its price in rows.
@@ -323,7 +357,7 @@ class _Run:
             before = self.graphical.project(chosen, self.recipe.max_cells)
         except ModelTooLarge:
             before = expected.project(chosen)
-        self.graphical = self._estimated(self.graphical, self.recipe.tolerance)
+        self.graphical = self._estimated(self.graphical.tree, self.recipe.tolerance)
         moved = float(np.abs(self.graphical.project(chosen) - before).sum())
         self._report(f"measured {' x '.join(chosen)}, noise of {answer.sigma:.1f} rows")
         return moved > noise_of_a_cell * self.cells[chosen]
@@ -333,16 +367,19 @@ class _Run:
         answers = self.view.count_all([(a,) for a in self.domain.attributes], Gaussian.from_mu_squared(mu_squared))
         self.measurements += measured(answers)
 
-    def _estimated(self, warm: GraphicalModel | None, tolerance: float) -> GraphicalModel:
-        return estimate(
+    def _estimated(self, tree: JunctionTree, tolerance: float) -> GraphicalModel:
+        """The model of all that was measured, over the tree grown as far as that asks, from the last potentials."""
+        model, self.potentials = fitted(
             self.domain,
             self.measurements,
-            tree=warm.tree.covering(m.clique for m in self.measurements) if warm else None,
+            self.in_tree,
+            tree=tree.covering(m.clique for m in self.measurements),
             max_cells=self.recipe.max_cells,
-            warm=warm.potentials if warm else None,
+            warm=self.potentials,
             smoothing=self.recipe.smoothing,
             tolerance=tolerance,
         )
+        return model
 
     def _report(self, note: str) -> None:
         report("AIM", self.spent, note)

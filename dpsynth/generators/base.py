@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from accountants import Allowance, ExponentialMechanism, Gaussian, Plan, SubsampledGaussian
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.hints import Hints
-from dpsynth.measurement import NoisyCounts
+from dpsynth.measurement import NoisyCounts, NoisyMoments, Score
 from dpsynth.training import KernelLoss
 
 
@@ -50,6 +50,14 @@ class PrivateTable(Protocol):
 
     def count_all(self, cliques: Sequence[Clique], noise: Gaussian) -> tuple[NoisyCounts, ...]:
         """Several marginals stacked in one event."""
+        ...
+
+    def moments(self, scores: Sequence[Score], max_norm: int, noise: Gaussian) -> NoisyMoments:
+        """``sum over rows of y y^T`` for vectors ``y`` of integer scores, each row held to a norm of `max_norm`.
+
+        With ``z`` the noise multiplier, entries carry noise of ``z * k * max_norm^2 / sqrt(2)``, those on the diagonal
+        ``sqrt(2)`` times as much.
+        """
         ...
 
     def select(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import GraphicalModel, JunctionTree, RakedModel
-from dpsynth.graphical.particles import Coarser, Particles
+from dpsynth.graphical.particles import Particles
 
 
 class MarginalModel:
@@ -120,24 +120,17 @@ def _dump_particles(raked: RakedModel, arrays: dict[str, NDArray[Any]]) -> dict[
     for i, a in enumerate(raked.domain.attributes):
         arrays[f"particle_{i}"] = particles.codes(a)[kept]
     arrays["particle_weights"] = raked.weights[kept]
-    for i, view in enumerate(particles.coarser.values()):
-        arrays[f"coarser_{i}"] = view.map.copy()
-    coarser = [[name, view.attribute] for name, view in particles.coarser.items()]
-    return {"coarser": coarser, "cliques": [list(c) for c in raked.cliques]}
+    return {"cliques": [list(c) for c in raked.cliques]}
 
 
 def _load_particles(prior: GraphicalModel, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RakedModel:
     codes = {a: np.asarray(arrays[f"particle_{i}"], np.int64) for i, a in enumerate(prior.domain.attributes)}
-    coarser = {
-        name: Coarser(attribute, np.asarray(arrays[f"coarser_{i}"], np.int64))
-        for i, (name, attribute) in enumerate(header["coarser"])
-    }
     rows = len(arrays["particle_weights"])
     for a, held in codes.items():
         if held.shape != (rows,) or (rows and not 0 <= held.min() <= held.max() < prior.domain[a]):
             raise ValueError(f"particles of {a!r} do not fit the model")
     weights = np.asarray(arrays["particle_weights"], np.float64)
-    return RakedModel(prior, Particles(prior.domain, codes, coarser), weights, [tuple(c) for c in header["cliques"]])
+    return RakedModel(prior, Particles(prior.domain, codes), weights, [tuple(c) for c in header["cliques"]])
 
 
 __all__ = ["MarginalModel"]

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accountants import ExponentialMechanism, Gaussian
-from dpsynth.domain import Clique, Codes, Domain
+from dpsynth.domain import Clique, Codes
 from dpsynth.generators.base import PrivateTable
-from dpsynth.graphical import GraphicalModel, Measurement, combine, measured
+from dpsynth.graphical import GraphicalModel, Measurement, measured
 from dpsynth.graphical.factor import Array
-from dpsynth.graphical.particles import Coarser, Particles
+from dpsynth.graphical.moments import Moments
+from dpsynth.graphical.particles import Particles
 from dpsynth.graphical.raking import RakedModel, rake
 
 LEAST_PARTICLES, MOST_PARTICLES = 100_000, 500_000
@@ -39,7 +40,6 @@ class Allotment:
 
     Attributes:
         view: answers about the candidates' columns.
-        names: for a column of the view the name of its groups among the particles, where it shows groups.
         weights: candidates with their integer weights.
         mu_squared: the budget.
         rounds: looks, of equal budgets; none where there is no candidate.
@@ -47,7 +47,6 @@ class Allotment:
     """
 
     view: PrivateTable
-    names: Mapping[str, str]
     weights: Mapping[Clique, int]
     mu_squared: float
     rounds: int
@@ -60,9 +59,10 @@ class RakedRounds:
     Args:
         prior: the fitted model; the particles are drawn from it.
         measurements: what it was fitted to.
-        coarser: groups of columns' codes that candidates may be over.
+        moments: of pairs in its tree or not, to be fitted as well.
         particles: how many to draw.
         rng: draws them.
+        drawn_at: the model's potentials, and coefficients for all of the moments.
         at_most: rows a unit contributes at most.
         select_share: share of each look's mu squared for the choice.
         smoothing, tolerance: as in `estimate`.
@@ -72,18 +72,20 @@ class RakedRounds:
         self,
         prior: GraphicalModel,
         measurements: Sequence[Measurement],
-        coarser: Mapping[str, Coarser],
+        moments: Moments | None,
         particles: int,
         rng: np.random.Generator,
         *,
+        drawn_at: Mapping[Clique, Array],
         at_most: int,
         select_share: float,
         smoothing: float,
         tolerance: float,
     ) -> None:
         self.prior = prior
-        self.particles = Particles(prior.domain, _along_the_tree(prior, prior.sample(particles, rng)), coarser)
-        self.measurements = [*measurements, *_grouped(prior.domain, measurements, coarser)]
+        self.particles = Particles(prior.domain, _along_the_tree(prior, prior.sample(particles, rng)))
+        self.measurements = [*measurements]
+        self._moments, self._drawn_at = moments, drawn_at
         self.model = RakedModel(prior, self.particles, np.ones(particles), [])
         self._at_most, self._select_share = at_most, select_share
         self._smoothing, self._tolerance = smoothing, tolerance
@@ -106,7 +108,7 @@ class RakedRounds:
         # A hair less than the rest, so that both together never exceed mu_squared in floats.
         noise = Gaussian.from_mu_squared((1 - self._select_share) * mu_squared * (1 - _HAIR))
         noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self._at_most
-        domain, expected = how.view.domain, _Expected(self.model, how.names)
+        domain, expected = how.view.domain, _Expected(self.model)
         penalties = {c: round(w * noise_of_a_cell * domain.size(c)) for c, w in how.weights.items()}
         chosen: set[Clique] = set()
         for _ in range(looks):
@@ -114,14 +116,15 @@ class RakedRounds:
             weights, costs = [how.weights[c] for c in rest], [penalties[c] for c in rest]
             found = how.view.select(rest, expected, choice, weights=weights, penalties=costs)
             chosen.add(found)
-            (answer,) = measured([how.view.count(found, noise)])
-            self.measurements.append(_named(answer, how.names, self.particles.domain))
+            self.measurements += measured([how.view.count(found, noise)])
 
     def _fit(self, tolerance: float, evaluations: int) -> None:
         self.model, self._potentials = rake(
             self.prior,
             self.particles,
             self.measurements,
+            self._moments,
+            drawn_at=self._drawn_at,
             warm=self._potentials,
             smoothing=self._smoothing,
             tolerance=tolerance,
@@ -137,37 +140,16 @@ def _along_the_tree(prior: GraphicalModel, codes: Codes) -> Codes:
 
 
 class _Expected:
-    """The weighted particles' counts of a view's cliques, each summed once."""
+    """The weighted particles' counts of cliques, each summed once."""
 
-    def __init__(self, model: RakedModel, names: Mapping[str, str]) -> None:
-        self._model, self._names = model, names
+    def __init__(self, model: RakedModel) -> None:
+        self._model = model
         self._known: dict[Clique, NDArray[np.float64]] = {}
 
     def project(self, clique: Clique) -> NDArray[np.float64]:
         if clique not in self._known:
-            self._known[clique] = self._model.project([self._names.get(a, a) for a in clique])
+            self._known[clique] = self._model.project(clique)
         return self._known[clique]
-
-
-def _named(answer: Measurement, names: Mapping[str, str], domain: Domain) -> Measurement:
-    """The measurement over the particles' names, in their order."""
-    clique = tuple(names.get(a, a) for a in answer.clique)
-    ordered = domain.clique(clique)
-    axes = [clique.index(a) for a in ordered]
-    sigma = answer.sigma if np.ndim(answer.sigma) == 0 else np.asarray(answer.sigma).transpose(axes)
-    return Measurement(ordered, answer.values.transpose(axes), sigma)
-
-
-def _grouped(domain: Domain, measurements: Sequence[Measurement], coarser: Mapping[str, Coarser]) -> list[Measurement]:
-    """What the measured one-ways say of the groups, so that margins over groups are reconciled with them."""
-    singles = combine(domain, [m for m in measurements if len(m.clique) == 1])
-    found = []
-    for name, view in coarser.items():
-        one_way = singles[(view.attribute,)]
-        variance = np.broadcast_to(np.square(one_way.sigma), one_way.values.shape)
-        values = np.bincount(view.map, one_way.values).astype(np.float64)
-        found.append(Measurement((name,), values, np.sqrt(np.bincount(view.map, variance)).astype(np.float64)))
-    return found
 
 
 __all__ = ["LEAST_PARTICLES", "MOST_PARTICLES", "Allotment", "RakedRounds", "particles_for"]

@@ -18,6 +18,7 @@ from dpsynth.graphical.factor import Array
 from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.lbfgs import minimise
 from dpsynth.graphical.model import GraphicalModel
+from dpsynth.graphical.moments import MomentPassing, Moments
 from dpsynth.measurement import NoisyCounts
 
 
@@ -125,18 +126,63 @@ def estimate(
         KeyError: a clique is not in the domain.
         ValueError: a measurement has the wrong shape.
     """
+    return fitted(
+        domain,
+        measurements,
+        None,
+        tree=tree,
+        max_cells=max_cells,
+        warm=warm,
+        smoothing=smoothing,
+        tolerance=tolerance,
+        max_evaluations=max_evaluations,
+    )[0]
+
+
+def fitted(
+    domain: Domain,
+    measurements: Sequence[Measurement],
+    moments: Moments | None,
+    *,
+    tree: JunctionTree | None = None,
+    max_cells: int = 4_000_000,
+    warm: Mapping[Clique, Array] | None = None,
+    smoothing: float = 0.2,
+    tolerance: float = 0.1,
+    max_evaluations: int = 200,
+) -> tuple[GraphicalModel, dict[Clique, Array]]:
+    """As `estimate`, to marginals and moments together.
+
+    A moment adds ``(N E_p[s t] - v)^2 / sigma^2 / 2`` to the first sum, weighed so that one sigma moves its coefficient
+    by ``1 / smoothing`` whatever its noise: many sums of products are far noisier than the cells of a marginal.
+
+    Args:
+        moments: over pairs that each lie in a bag of `tree`, where one is given.
+
+    Returns:
+        The model, and what to start the next fit from: potentials of the measured cliques, and under
+        `dpsynth.graphical.moments.MOMENTS` the coefficients of the moments.
+
+    Raises:
+        ModelTooLarge, KeyError, ValueError: as `estimate`.
+    """
     combined = combine(domain, measurements)
     total = estimate_total(measurements)
     cliques = tuple(sorted(combined, key=lambda c: (len(c), domain.axes(c))))
-    tree = tree or JunctionTree.of(domain, cliques)
+    tree = tree or JunctionTree.of(domain, (*cliques, *(moments.pairs if moments else ())))
     if tree.cells > max_cells:
         raise ModelTooLarge("the junction tree", tree.cells, max_cells)
     if not cliques:
-        return GraphicalModel(domain, {}, total, tree)
-    passing = MessagePassing(tree, cliques)
-    problem = Dual(passing, domain, combined, total, smoothing)
+        return GraphicalModel(domain, {}, total, tree), {}
+    if moments is None or not moments.pairs:
+        passing = MessagePassing(tree, cliques)
+        potentials = Dual(passing, domain, combined, total, smoothing).minimised(warm or {}, tolerance, max_evaluations)
+        return GraphicalModel(domain, potentials, total, passing=passing), potentials
+    both = MomentPassing(tree, cliques, moments)
+    problem = Dual(both, domain, combined, total, smoothing, moments)
     potentials = problem.minimised(warm or {}, tolerance, max_evaluations)
-    return GraphicalModel(domain, potentials, total, passing=passing)
+    whole = both.whole([potentials[c] for c in both.cliques])
+    return GraphicalModel(domain, whole, total, passing=both.inner), potentials
 
 
 class Passing(Protocol):
@@ -163,6 +209,7 @@ class Dual:
         combined: one measurement for each of its cliques.
         total: what marginals sum to.
         smoothing: as in `estimate`.
+        moments: what the last of the passing's parts is about, if it is not a clique (`fitted`).
     """
 
     def __init__(
@@ -172,19 +219,23 @@ class Dual:
         combined: Mapping[Clique, Measurement],
         total: float,
         smoothing: float,
+        moments: Moments | None = None,
     ) -> None:
         self.passing = passing
+        cliques = passing.cliques if moments is None else passing.cliques[:-1]
         ends = np.cumsum([0, *(prod(shape) for shape in passing.shapes)])
         self._slices = list(zip(ends[:-1], ends[1:], passing.shapes, strict=True))
-        variances = {
-            c: np.square(np.broadcast_to(combined[c].sigma, combined[c].values.shape)) for c in passing.cliques
-        }
-        values = {c: combined[c].values for c in passing.cliques}
+        variances = {c: np.square(np.broadcast_to(combined[c].sigma, combined[c].values.shape)) for c in cliques}
+        values = {c: combined[c].values for c in cliques}
         agreed = reconcile(domain, values, variances, total)
-        self.target = self.joined(agreed[c] for c in passing.cliques) / total
+        self.target = self.joined(agreed[c] for c in cliques) / total
         typical = 1.0 / math.sqrt(float(np.mean([np.mean(1.0 / v) for v in variances.values()])))
         self.weight = smoothing * total / typical
-        self.kappa = self.weight * self.joined(variances[c] for c in passing.cliques) / total**2
+        self.kappa = self.weight * self.joined(variances[c] for c in cliques) / total**2
+        self._moments = 0 if moments is None else len(moments.pairs)
+        if moments is not None:
+            self.target = np.concatenate([self.target, moments.values / total])
+            self.kappa = np.concatenate([self.kappa, smoothing * moments.sigma / total])
 
     def minimised(self, warm: Mapping[Clique, Array], tolerance: float, max_evaluations: int) -> dict[Clique, Array]:
         """The potentials of the least value, begun at `warm` (zero where it has none)."""
@@ -209,9 +260,11 @@ class Dual:
         return value, self.joined(self.passing.marginals(beliefs)) - self.target + penalty
 
     def scale(self, theta: Array) -> Array:
-        """The inverse of the Hessian's diagonal, but for the squares of the marginals."""
+        """The inverse of the Hessian's diagonal, but for squares of marginals; products of scores vary by about one."""
         _, _, beliefs = self.passing.run(self.split(theta))
-        return 1.0 / (self.joined(self.passing.marginals(beliefs)) + self.kappa)
+        variance = self.joined(self.passing.marginals(beliefs))
+        variance[len(variance) - self._moments :] = 1.0
+        return 1.0 / (variance + self.kappa)
 
     def close(self, tolerance: float) -> Callable[[Array, Array], bool]:
         """Whether a point is as near as `tolerance` asks, by the duality gap."""
@@ -223,4 +276,4 @@ class Dual:
         return check
 
 
-__all__ = ["Dual", "Measurement", "Passing", "combine", "estimate", "estimate_total", "measured"]
+__all__ = ["Dual", "Measurement", "Passing", "combine", "estimate", "estimate_total", "fitted", "measured"]

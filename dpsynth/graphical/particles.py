@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -14,42 +13,19 @@ from numpy.typing import NDArray
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.graphical.factor import Array
 
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Coarser:
-    """A column seen in groups of its codes.
-
-    Attributes:
-        attribute: the column.
-        map: for each of its codes the group, 0 to the number of groups less one.
-    """
-
-    attribute: str
-    map: Integers
-
 
 class Particles:
     """A fixed set of rows, all equally likely until they are weighted. Immutable.
 
     Attributes:
-        base: the columns of the model that they were drawn from.
-        coarser: columns seen in groups, by the name that cliques use for them.
-        domain: both together; cliques are over this.
+        domain: the columns of the model that they were drawn from.
         rows: how many.
     """
 
-    def __init__(self, base: Domain, codes: Codes, coarser: Mapping[str, Coarser] | None = None) -> None:
-        self.base = base
-        self.coarser = dict(coarser or {})
-        groups = {name: int(view.map.max()) + 1 for name, view in self.coarser.items()}
-        self.domain = Domain.of(base.sizes | groups)
-        self._codes: dict[str, NDArray[Any]] = {a: _small(codes[a], base[a]) for a in base.attributes}
-        self._codes |= {
-            name: _small(view.map[codes[view.attribute]], groups[name]) for name, view in self.coarser.items()
-        }
-        self.rows = len(self._codes[base.attributes[0]])
+    def __init__(self, domain: Domain, codes: Codes) -> None:
+        self.domain = domain
+        self._codes: dict[str, NDArray[Any]] = {a: _small(codes[a], domain[a]) for a in domain.attributes}
+        self.rows = len(self._codes[domain.attributes[0]])
 
     def codes(self, attribute: str) -> NDArray[Any]:
         """One column, unsigned integers, shape (rows,)."""
@@ -113,9 +89,12 @@ class WeightedSums:
             with np.errstate(divide="ignore"):  # what counts for nothing stays at minus infinity
                 self._start -= np.log(mass / mass.mean())
 
-    def run(self, potentials: Sequence[Array]) -> tuple[float, None, Array]:
-        """``log(Z / Z_0)`` and the particles' weights, which sum to 1; nothing stands for conditionals."""
-        heights = self._heights(potentials) - self._start
+    def run(self, potentials: Sequence[Array], more: Array | float = 0.0) -> tuple[float, None, Array]:
+        """``log(Z / Z_0)`` and the particles' weights, which sum to 1; nothing stands for conditionals.
+
+        `more` is added to the particles' heights: potentials that are not over cliques.
+        """
+        heights = self._heights(potentials) - self._start + more
         peak = float(heights.max())
         weights = np.exp(heights - peak)
         mass = float(weights.sum())
@@ -151,4 +130,4 @@ class WeightedSums:
         return total
 
 
-__all__ = ["Coarser", "Particles", "WeightedSums"]
+__all__ = ["Particles", "WeightedSums"]

@@ -13,6 +13,7 @@ from dpsynth.graphical.factor import Array
 from dpsynth.graphical.herding import herded
 from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.model import GraphicalModel
+from dpsynth.graphical.moments import Moments, WeightedMoments
 from dpsynth.graphical.particles import Particles, WeightedSums
 
 _FEWEST = 30.0
@@ -36,8 +37,8 @@ class RakedModel:
     """
 
     def __init__(self, prior: GraphicalModel, particles: Particles, weights: Array, cliques: Sequence[Clique]) -> None:
-        if particles.base != prior.domain:
-            raise ValueError(f"particles over {particles.base.sizes}, the model is over {prior.domain.sizes}")
+        if particles.domain != prior.domain:
+            raise ValueError(f"particles over {particles.domain.sizes}, the model is over {prior.domain.sizes}")
         if weights.shape != (particles.rows,) or not (np.isfinite(weights).all() and weights.min() >= 0):
             raise ValueError(f"expected {particles.rows} finite, non-negative weights")
         self.prior = prior
@@ -122,7 +123,9 @@ def rake(
     prior: GraphicalModel,
     particles: Particles,
     measurements: Sequence[Measurement],
+    moments: Moments | None = None,
     *,
+    drawn_at: Mapping[Clique, Array] | None = None,
     warm: Mapping[Clique, Array] | None = None,
     smoothing: float = 0.2,
     tolerance: float = 0.1,
@@ -132,14 +135,15 @@ def rake(
 
     The particles carry everything the prior knows; potentials of the measured cliques, whether the prior had them or
     not, tilt their weights exponentially. In survey sampling this is generalised raking (Deville, Särndal &
-    Sautory 1993), with the noise of the targets allowed for. Marginals may be over groups of a column's codes
-    (`Coarser`), which costs nothing here, where a junction tree would need room for both.
+    Sautory 1993), with the noise of the targets allowed for.
 
     Args:
         prior: drew the particles; its potentials are those of its own cliques.
-        particles: drawn from it, over its attributes and groups of their codes.
+        particles: drawn from it.
         measurements: all of the prior's, and more.
-        warm: potentials of an earlier call to start from; the prior's by default.
+        moments: the same, of pairs anywhere.
+        drawn_at: the prior's potentials and coefficients, as `fitted` returns them; its potentials by default.
+        warm: potentials of an earlier call to start from; `drawn_at` by default.
         smoothing, tolerance, max_evaluations: as in `estimate`.
 
     Returns:
@@ -151,11 +155,15 @@ def rake(
     domain = particles.domain
     combined = combine(domain, measurements)
     cliques = tuple(sorted(combined, key=lambda c: (len(c), domain.axes(c))))
-    sums = WeightedSums(particles, cliques, prior.potentials)
-    problem = Dual(sums, domain, combined, prior.total, smoothing)
-    potentials = problem.minimised(warm or prior.potentials, tolerance, max_evaluations)
-    _, _, weights = sums.run([potentials[c] for c in cliques])
-    return RakedModel(prior, particles, weights, [c for c in cliques if len(c) > 1]), potentials
+    start = prior.potentials if drawn_at is None else drawn_at
+    sums: WeightedSums | WeightedMoments = WeightedSums(particles, cliques, start)
+    if moments is not None:
+        sums = WeightedMoments(particles, cliques, start, moments)
+    problem = Dual(sums, domain, combined, prior.total, smoothing, moments)
+    potentials = problem.minimised(warm or start, tolerance, max_evaluations)
+    _, _, weights = sums.run([potentials[c] for c in sums.cliques])
+    close = [*(c for c in cliques if len(c) > 1), *(moments.pairs if moments else ())]
+    return RakedModel(prior, particles, weights, list(dict.fromkeys(close))), potentials
 
 
 __all__ = ["RakedModel", "rake"]

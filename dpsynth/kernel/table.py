@@ -17,11 +17,12 @@ from dpsynth.domain import Clique, Domain
 from dpsynth.errors import KernelError
 from dpsynth.kernel.contribution import bound
 from dpsynth.kernel.count import MAX_CELLS, exact_counts, noise_scale
+from dpsynth.kernel.moments import MAX_NORM, checked, exact_moments, moment_scales
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
 from dpsynth.kernel.rows import Rows
 from dpsynth.kernel.select import chunks, errors, integers, rounded_estimates
 from dpsynth.kernel.units import Units
-from dpsynth.measurement import Answer, NoisyCounts, Selected
+from dpsynth.measurement import Answer, NoisyCounts, NoisyMoments, Score, Selected
 from dpsynth.training import KernelLoss
 
 CACHED_CELLS = 2**24
@@ -49,9 +50,9 @@ class _Run:
 class PrivateTable:
     """Private rows behind a running reservation's meter.
 
-    It has a public `domain`, answers `count`, `count_all` and `select`, trains a module by `train`, and gives nothing
-    else away: no length, no iteration, no repr, no pickle. Arguments are checked before the charge and depend on public
-    things only.
+    It has a public `domain`, answers `count`, `count_all`, `moments` and `select`, trains a module by `train`, and
+    gives nothing else away: no length, no iteration, no repr, no pickle. Arguments are checked before the charge and
+    depend on public things only.
 
     **Guarantee.** Each answer is mu-GDP for the event it was charged as, for one unit of at most k rows added or
     removed (docs/proofs), however later questions depend on earlier answers.
@@ -163,6 +164,41 @@ class PrivateTable:
         answers = sealed(lambda: tuple(self.__noisy(clique, sigma) for clique in asked))
         self.__run.transcript.extend(answers)
         return answers
+
+    def moments(self, scores: Sequence[Score], max_norm: int, noise: Gaussian) -> NoisyMoments:
+        """The matrix of second moments of the scores, every row held to a norm of `max_norm` (`kernel/moments.py`).
+
+        The upper triangle gets rounded Gaussian noise of ``noise_multiplier * k * max_norm^2 / sqrt(2)`` off the
+        diagonal and ``noise_multiplier * k * max_norm^2`` on it (Dwork, Talwar, Thakurta & Zhang 2014, "Analyze
+        Gauss", with the diagonal at the scale at which it costs nothing).
+
+        Raises:
+            UnplannedEvent: the plan does not admit the event; nothing was looked at.
+            KeyError, ValueError: bad scores or a bad norm, or noise beyond 2^30.
+        """
+        asked = checked(scores, self.__domain)
+        if type(max_norm) is not int or not 1 <= max_norm <= MAX_NORM:
+            raise ValueError(f"max_norm must be an integer from 1 to {MAX_NORM}, got {max_norm!r}")
+        expect(noise, Gaussian)
+        sigma, diagonal = moment_scales(noise, self.__run.at_most, max_norm)
+        if diagonal > MAX_SIGMA:
+            raise ValueError(f"the noise would be {diagonal:.3g}, allowed is 2^30; lower max_norm or raise epsilon")
+        self.__run.meter.charge(noise)
+
+        def look() -> NDArray[np.int64]:
+            values = exact_moments(self.__codes, asked, max_norm)
+            rows, columns = np.triu_indices(len(asked), 1)
+            values[rows, columns] += self.__run.noise.rounded_gaussian(sigma, len(rows))
+            values[columns, rows] = values[rows, columns]
+            values[np.diag_indices(len(asked))] += self.__run.noise.rounded_gaussian(diagonal, len(asked))
+            return values
+
+        values = sealed(look)
+        values.flags.writeable = False
+        recoding = {s.attribute: self.__recoding[s.attribute] for s in asked if s.attribute in self.__recoding}
+        answer = NoisyMoments(asked, max_norm, values, sigma, diagonal, recoding or None)
+        self.__run.transcript.append(answer)
+        return answer
 
     def select(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.domain import Clique
-from dpsynth.measurement import Answer, NoisyCounts, Selected
+from dpsynth.measurement import Answer, NoisyCounts, NoisyMoments, Score, Selected
 
 Transcript = tuple[Answer, ...]
 """Answers in the order in which they were given."""
@@ -35,6 +35,23 @@ def dump(transcript: Sequence[Answer]) -> tuple[dict[str, Any], dict[str, NDArra
                 arrays[f"values_{i}"] = np.asarray(answer.values, dtype=np.int64)
                 for j, a in enumerate(entries[-1]["recoded"] or ()):
                     arrays[f"map_{i}_{j}"] = np.asarray(recoding[a], dtype=np.int64)
+            case NoisyMoments():
+                named, held = [s.attribute for s in answer.scores], answer.recoding or {}
+                entries.append(
+                    {
+                        "kind": "moments",
+                        "scores": named,
+                        "max_norm": answer.max_norm,
+                        "sigma": answer.sigma,
+                        "sigma_diagonal": answer.sigma_diagonal,
+                        "recoded": None if answer.recoding is None else [a for a in dict.fromkeys(named) if a in held],
+                    }
+                )
+                arrays[f"values_{i}"] = np.asarray(answer.values, dtype=np.int64)
+                for j, score in enumerate(answer.scores):
+                    arrays[f"score_{i}_{j}"] = np.asarray(score.values, dtype=np.int64)
+                for j, a in enumerate(entries[-1]["recoded"] or ()):
+                    arrays[f"map_{i}_{j}"] = np.asarray(held[a], dtype=np.int64)
             case Selected():
                 entries.append({"kind": "selected", "index": int(answer.index)})
                 places = [offered.setdefault(tuple(clique), len(offered)) for clique in answer.candidates]
@@ -61,12 +78,12 @@ def _answer(i: int, entry: Mapping[str, Any], offered: Sequence[Clique], arrays:
     if entry["kind"] == "selected":
         return Selected(tuple(offered[place] for place in arrays[f"candidates_{i}"]), int(entry["index"]))
     recoded = entry["recoded"]
-    return NoisyCounts(
-        tuple(entry["clique"]),
-        arrays[f"values_{i}"],
-        float(entry["sigma"]),
-        None if recoded is None else {a: arrays[f"map_{i}_{j}"] for j, a in enumerate(recoded)},
-    )
+    recoding = None if recoded is None else {a: arrays[f"map_{i}_{j}"] for j, a in enumerate(recoded)}
+    values, sigma = arrays[f"values_{i}"], float(entry["sigma"])
+    if entry["kind"] == "moments":
+        scores = tuple(Score(a, arrays[f"score_{i}_{j}"]) for j, a in enumerate(entry["scores"]))
+        return NoisyMoments(scores, int(entry["max_norm"]), values, sigma, float(entry["sigma_diagonal"]), recoding)
+    return NoisyCounts(tuple(entry["clique"]), values, sigma, recoding)
 
 
 __all__ = ["Transcript", "dump", "load"]

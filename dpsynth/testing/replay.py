@@ -15,7 +15,7 @@ from dpsynth.domain import Clique
 from dpsynth.generators.base import Projectable
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
-from dpsynth.measurement import Answer, NoisyCounts, Selected
+from dpsynth.measurement import Answer, NoisyCounts, NoisyMoments, Score, Selected
 from dpsynth.testing.bits import SeededBits
 from dpsynth.training import KernelLoss
 
@@ -85,6 +85,17 @@ class ReplayTable:
         for clique, answer in zip(cliques, answers, strict=True):
             assert answer.clique == self.domain.clique(clique), "the script answers another question"
         return answers
+
+    def moments(self, scores: Sequence[Score], max_norm: int, noise: Gaussian) -> NoisyMoments:
+        """The next scripted moments."""
+        self._meter.charge(noise)
+        self._script.asked.append(f"moments {[s.attribute for s in scores]} {max_norm} {noise}")
+        answer: NoisyMoments = self._script.next(NoisyMoments)
+        assert answer.max_norm == max_norm, "the script answers another question"
+        for own, other in zip(answer.scores, scores, strict=True):
+            same = own.attribute == other.attribute and np.array_equal(own.values, other.values)
+            assert same, "the script answers another question"
+        return answer
 
     def train(
         self,

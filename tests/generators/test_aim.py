@@ -40,7 +40,7 @@ def test_the_model_never_outgrows_its_limit(fitted, chain, max_cells):
 
 
 def test_budgets_of_rounds_only_grow_and_the_last_takes_the_rest(fitted, chain):
-    run = fitted(AIM(beyond_share=0.0, coarse_share=0.0, one_way_error=1.0), *chain)
+    run = fitted(AIM(beyond_share=0.0, moment_share=0.0, one_way_error=1.0), *chain)
     spent = [float(e.mu_squared) for e in run.meter.charged][1:]
     rounds = [choice + noise for choice, noise in zip(spent[::2], spent[1::2], strict=True)]
     assert all(later >= earlier * (1 - 1e-6) for earlier, later in pairwise(rounds))

@@ -9,14 +9,11 @@ import pytest
 from accountants import Allowance, Budget, Meter
 from dpsynth.domain import Domain
 from dpsynth.generators import AIM
-from dpsynth.generators.coarsening import GROUPS, coarsened
 from dpsynth.generators.raked_rounds import LEAST_PARTICLES, MOST_PARTICLES, Allotment, RakedRounds, particles_for
-from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import Measurement, RakedModel, estimate
-from dpsynth.hints import Hints
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
-from dpsynth.measurement import NoisyCounts
+from dpsynth.measurement import NoisyCounts, NoisyMoments
 from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
 
@@ -48,9 +45,9 @@ def correlations(codes):
 
 
 def test_pairs_that_the_tree_has_no_room_for_are_mended():
-    frame, small = table(), {"max_cells": 100}  # no pair of numbers fits
-    without = fit(AIM(**small, beyond_share=0.0, coarse_share=0.0), frame)[0]
-    with_them = fit(AIM(**small), frame)[0]
+    frame, small = table(), {"max_cells": 175}  # a pair has 169 cells, and no room
+    without = fit(AIM(**small, beyond_share=0.0, moment_share=0.0), frame, epsilon="10")[0]
+    with_them = fit(AIM(**small, beyond_share=0.6, moment_share=0.0), frame, epsilon="10")[0]
     rng = np.random.default_rng(0)
     assert np.abs(correlations(without.sample(40_000, rng))).max() < 0.1
     true = correlations(frame)
@@ -60,10 +57,7 @@ def test_pairs_that_the_tree_has_no_room_for_are_mended():
 def test_all_of_the_budget_is_spent_and_no_more():
     _, meter, plan, private = fit(AIM(), table())
     assert meter.remaining <= plan.capacity / 10**6
-    over_groups = [
-        a for a in private.transcript if isinstance(a, NoisyCounts) and a.recoding and max(a.values.shape) <= 7
-    ]
-    assert any(len(a.clique) == 2 for a in over_groups)
+    assert sum(isinstance(a, NoisyMoments) for a in private.transcript) == 1
 
 
 class Asked:
@@ -86,9 +80,11 @@ def test_candidates_pay_for_the_noise_of_k_rows():
     prior, asked = estimate(domain, known), []
     for at_most in (1, 3):
         settings = {"select_share": 0.1, "smoothing": 0.2, "tolerance": 0.1}
-        rounds = RakedRounds(prior, known, {}, 500, np.random.default_rng(0), at_most=at_most, **settings)
+        rounds = RakedRounds(
+            prior, known, None, 500, np.random.default_rng(0), drawn_at=prior.potentials, at_most=at_most, **settings
+        )
         view = Asked(domain)
-        rounds.spend(Allotment(view, {}, {("a", "b"): 1, ("b", "c"): 2}, 0.02, 1, 1))
+        rounds.spend(Allotment(view, {("a", "b"): 1, ("b", "c"): 2}, 0.02, 1, 1))
         asked.append(view.penalties[0])
     sigma = 1 / np.sqrt(0.9 * 0.02)
     assert asked[0] == [round(w * 6 * sigma * np.sqrt(2 / np.pi)) for w in (1, 2)]
@@ -108,34 +104,7 @@ def test_no_more_particles_than_can_be_afforded():
     assert particles_for(1.0, 31_125) == 0
 
 
-def identity(sizes):
-    domain = Domain.of(sizes)
-    return Recoding.of(domain, {a: np.arange(s) for a, s in sizes.items()}, {a: np.ones(s) for a, s in sizes.items()})
-
-
-def test_groups_are_neighbours_and_special_cells_stand_alone():
-    recoding = identity({"n": 22, "plain": 5})
-    hints = Hints(ordered=frozenset({"n"}), missing={"n": 20}, out_of_domain={"n": 21, "plain": 4})
-    (view,) = coarsened(recoding, hints, {"n": np.r_[np.full(20, 50.0), 9.0, 0.0], "plain": np.ones(5)}).values()
-    assert view.attribute == "n"
-    assert (np.diff(view.map[:20]) >= 0).all()
-    assert set(view.map[:20]) == set(range(GROUPS))
-    assert view.map[20] == view.map[21] == GROUPS
-    assert np.bincount(view.map[:20]).max() <= 5
-
-
-def test_groups_follow_where_rows_and_values_are():
-    recoding = identity({"n": 9})
-    edges = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 100.0, 200.0, 300.0)
-    hints = Hints(fine={"n": edges}, out_of_domain={"n": 8})
-    (view,) = coarsened(recoding, hints, {"n": np.r_[np.full(5, 10.0), 40.0, 40.0, 40.0, 0.0]}).values()
-    assert len(set(view.map[5:8])) == 3
-    assert len(set(view.map[:5])) == 3
-
-
-@pytest.mark.parametrize(
-    "settings", [{"beyond_share": 1.0}, {"coarse_share": -0.1}, {"beyond_share": 0.6, "coarse_share": 0.4}]
-)
+@pytest.mark.parametrize("settings", [{"beyond_share": 1.0}, {"moment_share": -0.1}, {"moment_share": 1.0}])
 def test_shares_leave_something_for_the_tree(settings):
     with pytest.raises(ValueError, match="share"):
         AIM(**settings)

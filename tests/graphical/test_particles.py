@@ -13,18 +13,17 @@ from dpsynth.domain import Domain
 from dpsynth.graphical import GraphicalModel, JunctionTree, Measurement, MessagePassing, RakedModel, estimate
 from dpsynth.graphical.constrained import constrain_particles
 from dpsynth.graphical.herding import herded
-from dpsynth.graphical.particles import Coarser, Particles, WeightedSums
+from dpsynth.graphical.particles import Particles, WeightedSums
 from dpsynth.graphical.raking import rake
 
 DOMAIN = Domain.of({"a": 3, "b": 4, "c": 2, "d": 3})
 SUBSETS = [c for size in (1, 2, 3, 4) for c in combinations(DOMAIN.attributes, size)]
-HALVES = {"\0b": Coarser("b", np.array([0, 0, 1, 1]))}
 
 
-def every_cell(coarser=None):
+def every_cell():
     """Each combination of codes once: sums over these particles are sums over the domain."""
     codes = np.array(list(product(*map(range, DOMAIN.shape))))
-    return Particles(DOMAIN, dict(zip(DOMAIN.attributes, codes.T, strict=True)), coarser)
+    return Particles(DOMAIN, dict(zip(DOMAIN.attributes, codes.T, strict=True)))
 
 
 def random_potentials(seed, cliques, domain=DOMAIN, scale=1.5):
@@ -63,14 +62,6 @@ def test_particles_drawn_from_a_model_weigh_the_same_at_its_potentials(seed):
     np.testing.assert_allclose(weights, 1 / 2000)
 
 
-def test_a_column_in_groups_is_its_column_added_up():
-    particles = every_cell(HALVES)
-    weights = np.random.default_rng(0).random(particles.rows)
-    fine, coarse = particles.marginal(("b", "c"), weights), particles.marginal(("\0b", "c"), weights)
-    np.testing.assert_allclose(coarse, fine.reshape(2, 2, 2).sum(1))
-    np.testing.assert_allclose(particles.marginal(("c", "\0b"), weights), coarse.T)
-
-
 def planted(seed=0, rows=20_000):
     """A table with a cycle of dependences, its model of one-ways and two pairs, and exact counts to measure."""
     rng = np.random.default_rng(seed)
@@ -81,7 +72,7 @@ def planted(seed=0, rows=20_000):
 
     known = [exact(c) for c in (("a", "b"), ("b", "d"), ("c",))]
     prior = estimate(DOMAIN, known, tolerance=0.01)
-    return truth, known, prior, Particles(DOMAIN, prior.sample(60_000, rng), HALVES), exact
+    return truth, known, prior, Particles(DOMAIN, prior.sample(60_000, rng)), exact
 
 
 def test_what_the_tree_has_no_room_for_is_recovered():
@@ -96,21 +87,6 @@ def test_what_the_tree_has_no_room_for_is_recovered():
         assert tvd(found.project(clique), truth.project(clique)) < 0.004
         assert tvd(found.project(clique[::-1]), truth.project(clique).T) < 0.004
     assert found.project(("a", "c", "d")).sum() == pytest.approx(found.total)
-
-
-def test_a_margin_over_groups_moves_the_groups():
-    truth, known, prior, particles, _ = planted(12)
-    table = truth.project(("b", "c")).reshape(2, 2, 2).sum(1)
-    groups = Measurement(("\0b",), truth.project(("b",)).reshape(2, 2).sum(1), 2.0)
-    ordered = particles.domain.clique(("\0b", "c"))
-    values = table if ordered == ("\0b", "c") else table.T
-    found, _ = rake(
-        prior, particles, [*known, groups, Measurement(ordered, values, 2.0)], tolerance=0.01, max_evaluations=300
-    )
-    now = found.project(("b", "c")).reshape(2, 2, 2).sum(1)
-    assert tvd(prior.project(("b", "c")).reshape(2, 2, 2).sum(1), table) > 0.02
-    assert tvd(now, table) < 0.003
-    assert tvd(found.project(("b",)), truth.project(("b",))) < 0.003
 
 
 def test_nothing_new_leaves_the_weights_alone():

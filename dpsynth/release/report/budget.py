@@ -10,7 +10,7 @@ from typing import Any
 from accountants import Claim, Event, ExponentialMechanism
 from accountants.certificate import charged_events
 from dpsynth.domain import Clique
-from dpsynth.measurement import NoisyCounts, Selected
+from dpsynth.measurement import NoisyCounts, NoisyMoments, Selected
 from dpsynth.release.transcript import Transcript
 
 
@@ -71,6 +71,10 @@ def spending(claim: Claim, charged: Mapping[str, Sequence[Mapping[str, Any]]], t
             case NoisyCounts():
                 share = (k / answer.sigma) ** 2 / capacity
                 looks.append(Look(answer.clique, share, answer.sigma, prod(answer.values.shape)))
+            case NoisyMoments():
+                share = (k * answer.max_norm**2 / answer.sigma_diagonal) ** 2 / capacity
+                together = tuple(dict.fromkeys(score.attribute for score in answer.scores))
+                looks.append(Look(together, share, answer.sigma, answer.values.size))
             case Selected():
                 price = next(prices, None)
                 share_of = None if price is None else price / capacity

@@ -1,0 +1,169 @@
+"""Moments: noisy sums of products of two columns' scores, fitted by potentials of rank one.
+
+A pair of columns has as many cells as their sizes multiplied, and as many counts to pay for; the sum over rows of
+``s(a) t(b)`` is one number. Under maximum entropy its potential is ``tau s(a) t(b)``, one coefficient a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dpsynth.domain import Clique, Domain
+from dpsynth.graphical.belief_propagation import MessagePassing
+from dpsynth.graphical.factor import Array
+from dpsynth.graphical.junction_tree import JunctionTree
+from dpsynth.graphical.particles import Particles, WeightedSums
+
+MOMENTS: Clique = ("\0moments",)
+"""Where coefficients of moments stand among potentials."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Noisy sums over rows of ``s(a) t(b)``.
+
+    Attributes:
+        scores: for each column its score by code, of about mean 0 and variance 1 over the rows.
+        pairs: columns, in domain order.
+        values: a sum for each pair, in rows, shape (pairs,).
+        sigma: standard deviations of their noise, positive, shape (pairs,).
+
+    Raises:
+        ValueError: shapes do not fit, or a number is not finite.
+    """
+
+    scores: Mapping[str, Array]
+    pairs: tuple[Clique, ...]
+    values: Array
+    sigma: Array
+
+    def __post_init__(self) -> None:
+        if not self.values.shape == self.sigma.shape == (len(self.pairs),):
+            raise ValueError(f"{len(self.pairs)} pairs, {self.values.shape} values, {self.sigma.shape} sigma")
+        if not (np.isfinite(self.values).all() and np.isfinite(self.sigma).all() and (self.sigma > 0).all()):
+            raise ValueError("moments must be finite, their sigma positive and finite")
+
+    def only(self, places: Sequence[int]) -> Moments:
+        """Those of the pairs at `places`."""
+        which = np.asarray(places, dtype=np.intp)
+        return Moments(self.scores, tuple(self.pairs[i] for i in which), self.values[which], self.sigma[which])
+
+    def products(self, place: int) -> Array:
+        """``s(a) t(b)`` over the cells of a pair."""
+        a, b = self.pairs[place]
+        found: Array = np.outer(self.scores[a], self.scores[b])
+        return found
+
+
+class MomentPassing:
+    """`MessagePassing` of cliques and moments together: potentials of the cliques, then one coefficient a pair.
+
+    Args:
+        tree: with every clique and every pair in some bag.
+        cliques: measured by counts.
+        moments: measured by sums.
+    """
+
+    def __init__(self, tree: JunctionTree, cliques: Sequence[Clique], moments: Moments) -> None:
+        domain = tree.domain
+        everything = {*cliques, *moments.pairs}
+        self.inner = MessagePassing(tree, tuple(sorted(everything, key=lambda c: (len(c), domain.axes(c)))))
+        self._shapes = dict(zip(self.inner.cliques, self.inner.shapes, strict=True))
+        self._counted, self._pairs = tuple(cliques), moments.pairs
+        self._products = [moments.products(i) for i in range(len(moments.pairs))]
+        self.cliques = (*self._counted, MOMENTS)
+        self.shapes = (*(self._shapes[c] for c in self._counted), (len(moments.pairs),))
+
+    def whole(self, potentials: Sequence[Array]) -> dict[Clique, Array]:
+        """Potentials of all cliques and pairs, coefficients multiplied out."""
+        held = dict(zip(self._counted, potentials[:-1], strict=True))
+        for pair, product, coefficient in zip(self._pairs, self._products, potentials[-1], strict=True):
+            held[pair] = held[pair] + coefficient * product if pair in held else coefficient * product
+        return held
+
+    def run(self, potentials: Sequence[Array]) -> tuple[float, Any, Any]:
+        """As `MessagePassing.run`."""
+        held = self.whole(potentials)
+        return self.inner.run([held[c] for c in self.inner.cliques])
+
+    def marginals(self, beliefs: Any) -> list[Array]:
+        """The marginal of every clique, then the mean of every pair's product."""
+        found = dict(zip(self.inner.cliques, self.inner.marginals(beliefs), strict=True))
+        means = [float(np.vdot(found[p], product)) for p, product in zip(self._pairs, self._products, strict=True)]
+        return [*(found[c] for c in self._counted), np.array(means)]
+
+
+class WeightedMoments:
+    """`WeightedSums` of cliques and moments together: what `MomentPassing` is on a tree, on a set of particles.
+
+    With ``X`` the particles' scores and ``T`` the coefficients as a matrix, all moments cost two products of
+    matrices: heights are the diagonal of ``X T X^T``, means are ``X^T diag(w) X``.
+
+    Args:
+        particles, cliques, drawn_at: as in `WeightedSums`; coefficients they were drawn at stand under `MOMENTS`.
+        moments: measured by sums.
+    """
+
+    def __init__(
+        self, particles: Particles, cliques: Sequence[Clique], drawn_at: Mapping[Clique, Array], moments: Moments
+    ) -> None:
+        self._sums = WeightedSums(particles, cliques, drawn_at)
+        self.cliques = (*self._sums.cliques, MOMENTS)
+        self.shapes = (*self._sums.shapes, (len(moments.pairs),))
+        names = list(dict.fromkeys(a for pair in moments.pairs for a in pair))
+        scores = [moments.scores[a].astype(np.float32)[particles.codes(a)] for a in names]
+        self._scores: NDArray[np.float32] = (
+            np.stack(scores, axis=1) if names else np.zeros((particles.rows, 0), np.float32)
+        )
+        place = {a: i for i, a in enumerate(names)}
+        self._at = tuple(np.array([place[pair[side]] for pair in moments.pairs], dtype=np.intp) for side in (0, 1))
+        self._start = self._tilts(drawn_at.get(MOMENTS, np.zeros(len(moments.pairs))))
+
+    def run(self, potentials: Sequence[Array]) -> tuple[float, None, Array]:
+        """As `WeightedSums.run`."""
+        return self._sums.run(potentials[:-1], self._tilts(potentials[-1]) - self._start)
+
+    def marginals(self, weights: Array) -> list[Array]:
+        """The weighted marginal of every clique, then the mean of every pair's product."""
+        means = (self._scores * weights.astype(np.float32)[:, None]).T @ self._scores
+        return [*self._sums.marginals(weights), means[self._at].astype(np.float64)]
+
+    def _tilts(self, coefficients: Array) -> Array:
+        matrix = np.zeros((self._scores.shape[1],) * 2, np.float32)
+        matrix[self._at] = coefficients
+        heights: Array = np.einsum("ij,ij->i", self._scores @ matrix, self._scores).astype(np.float64)
+        return heights
+
+
+def significant(moments: Moments, sigmas: float) -> list[int]:
+    """Places of the moments that stand out of their noise, the clearest first."""
+    clear = np.abs(moments.values) / moments.sigma
+    return [int(i) for i in np.argsort(-clear, kind="stable") if clear[i] >= sigmas]
+
+
+def with_room(
+    tree: JunctionTree, moments: Moments, order: Sequence[int], max_cells: int
+) -> tuple[JunctionTree, list[int]]:
+    """The tree grown by pairs, in `order`, as long as it has at most `max_cells`; and the places of those in it."""
+    taken = []
+    for i in order:
+        pair = moments.pairs[i]
+        if tree.bag_of(pair) is None and not tree.fits(pair, max_cells):
+            continue
+        tree = tree.grown(pair)  # named, so that a tree triangulated anew holds it too
+        taken.append(i)
+    return tree, taken
+
+
+def paired(domain: Domain, scores: Mapping[str, Array]) -> tuple[Clique, ...]:
+    """All pairs of the scored columns, in domain order."""
+    names = [a for a in domain.attributes if a in scores]
+    return tuple((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
+
+
+__all__ = ["MOMENTS", "MomentPassing", "Moments", "WeightedMoments", "paired", "significant", "with_room"]
