@@ -79,8 +79,9 @@ def _scores(
     spread = math.sqrt(share @ np.square(centred))
     if spread == 0:
         return np.zeros(len(held), dtype=np.int64)
+    standard = np.clip(centred / spread, -_FURTHEST, _FURTHEST)
     # A cell that also holds missing rows counts for those that are not.
-    return np.asarray(np.rint(UNIT * held * np.clip(centred / spread, -_FURTHEST, _FURTHEST)), dtype=np.int64)
+    return np.asarray(np.rint(UNIT * held * (standard - share @ standard)), dtype=np.int64)
 
 
 def moments_of(

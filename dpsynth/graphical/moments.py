@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from dpsynth.domain import Clique
 from dpsynth.graphical.belief_propagation import MessagePassing
@@ -145,10 +146,17 @@ class WeightedMoments:
         return heights
 
 
-def significant(moments: Moments, sigmas: float) -> list[int]:
-    """Places of the moments that stand out of their noise, the clearest first."""
+def significant(moments: Moments, rate: float) -> list[int]:
+    """Places of the moments that stand out of their noise, the clearest first.
+
+    Of those found, an expected share of at most `rate` are nothing but noise (Benjamini & Hochberg 1995): among many
+    pairs of which few go together a moment must be clearer than where most do.
+    """
+    from scipy.stats import false_discovery_control  # heavy, when first used
+
     clear = np.abs(moments.values) / moments.sigma
-    return [int(i) for i in np.argsort(-clear, kind="stable") if clear[i] >= sigmas]
+    kept = false_discovery_control(2 * ndtr(-clear)) <= rate if len(clear) else []
+    return [int(i) for i in np.argsort(-clear, kind="stable") if kept[i]]
 
 
 def with_room(

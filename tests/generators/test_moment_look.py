@@ -50,7 +50,7 @@ def test_scores_follow_the_grid_and_stop_at_three_deviations():
     hints = Hints(fine={"n": edges, "o": edges}, out_of_domain={"n": 4, "o": 4})
     one_ways = dict.fromkeys("no", np.array([400.0, 400.0, 400.0, 1.0, 0.0]))
     scores = scored(identity({"n": 5, "o": 5}), hints, one_ways, QUIET)[0].values
-    assert scores.max() == 3 * UNIT
+    assert scores.max() == pytest.approx(3 * UNIT, abs=5)  # and then moved, so that the mean is 0
     assert np.diff(scores[:3]).max() < 20  # one far cell makes the rest look alike
 
 
