@@ -9,6 +9,13 @@ from numpy.typing import NDArray
 
 from dpsynth.domain import Clique
 
+MAX_SCORES = 512
+"""Most scores of one look at moments."""
+MAX_SCORE = 2**10
+"""Largest score, either sign."""
+MAX_NORM = 2**14
+"""Largest norm that rows can be held to: the kernel's integers stay under 2^50, where roots in floats are exact."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoisyCounts:
@@ -80,4 +87,4 @@ class Selected:
 Answer = NoisyCounts | NoisyMoments | Selected
 """Anything a look may return."""
 
-__all__ = ["Answer", "NoisyCounts", "NoisyMoments", "Score", "Selected"]
+__all__ = ["MAX_NORM", "MAX_SCORE", "MAX_SCORES", "Answer", "NoisyCounts", "NoisyMoments", "Score", "Selected"]

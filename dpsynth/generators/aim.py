@@ -15,7 +15,7 @@ from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.expected import Expected
 from dpsynth.generators.marginal_model import MarginalModel
-from dpsynth.generators.moment_look import moments_of, noise_of_a_correlation, scored
+from dpsynth.generators.moment_look import moments_of, scored
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_for
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
@@ -40,9 +40,8 @@ _BEYOND_SIGNAL = 4000.0
 """Rows over sigma (of a first round's measurement) from which the rounds beyond the tree get all of their share: where
 there is less signal the tree has room for all that can be told from noise."""
 
-_CLEAR, _MOMENT_ROOM, _MOMENT_NOISE = 2.0, 0.3, 0.2
-"""Standard deviations of its noise that a moment must hold to be fitted; share of the model's room for pairs with such
-moments; noise of a correlation beyond which moments are not asked."""
+_FALSE, _MOMENT_ROOM = 0.1, 0.3
+"""Share of the moments fitted that may be nothing but noise; share of the model's room for their pairs."""
 
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
@@ -233,15 +232,14 @@ class _Run:
         """Second moments of ordered columns, where a correlation can be told from the noise."""
         recipe = self.recipe
         one_ways = {a: self.graphical.project((a,)) for a in self.domain.attributes}
-        scores = scored(self.recoding, self.hints, one_ways) if recipe.moment_share else {}
-        if len(scores) < 2:
-            return
-        noise = Gaussian.from_mu_squared(recipe.moment_share * self.view.remaining)
-        if noise_of_a_correlation(scores, one_ways, noise, self.hints.at_most) > _MOMENT_NOISE:
+        noise = Gaussian.from_mu_squared(recipe.moment_share * self.view.remaining) if recipe.moment_share else None
+        scores = scored(self.recoding, self.hints, one_ways, noise) if noise else ()
+        if not noise or not scores:
             return
         asked = moments_of(self.view, scores, one_ways, noise, self.hints.at_most)
-        self.moments = asked.only(significant(asked, _CLEAR))
-        self._report(f"moments of {len(scores)} ordered columns, {len(self.moments.pairs)} of {len(asked.pairs)} clear")
+        self.moments = asked.only(significant(asked, _FALSE))
+        columns = len(set(asked.attributes))
+        self._report(f"moments of {columns} ordered columns, {len(self.moments.pairs)} of {len(asked.pairs)} clear")
 
     def _fit_moments(self, moments: Moments) -> None:
         """The clearest moments in the model, as far as a part of its room goes."""
@@ -320,7 +318,7 @@ class _Run:
         """The model's potentials, and coefficients for all moments: zero for those it has no room for."""
         if self.moments is None:
             return self.potentials
-        known: dict[Clique, float] = {}
+        known: dict[tuple[int, int], float] = {}
         if self.in_tree and self.in_tree.pairs:
             known = dict(zip(self.in_tree.pairs, self.potentials[MOMENTS].tolist(), strict=True))
         return self.potentials | {MOMENTS: np.array([known.get(pair, 0.0) for pair in self.moments.pairs])}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accountants import Gaussian
 from dpsynth.generators.base import PrivateTable
@@ -13,108 +14,122 @@ from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.moments import Moments, paired
 from dpsynth.hints import Hints
-from dpsynth.measurement import Score
+from dpsynth.measurement import MAX_NORM, MAX_SCORES, Score
 
 UNIT = 128
 """Integer scores for one standard deviation."""
 _FURTHEST = 3.0
 """Standard deviations beyond which a score says no more."""
 _NOISE, _MOST_ROOM = 0.01, 3.0
-"""Noise of a correlation at which rows may be twice as long, in square, as they are in the mean; and the most of it."""
+"""Noise of a correlation up to which a logarithmic column is scored twice, and at which rows may be twice as long, in
+square, as they are in the mean; and the most that they may be."""
+_TOO_NOISY = 0.2
+"""Noise of a correlation beyond which none is asked."""
 _LEAST_LEFT = 0.2
-"""Least share of a column's variance that is taken to be left of rows held to the norm."""
+"""Least share of a score's variance that is taken to be left of rows held to the norm."""
 
 
-def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array]) -> dict[str, Array]:
-    """For every ordered column of more than one merged cell, what each cell is worth.
+def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], noise: Gaussian) -> tuple[Score, ...]:
+    """What the merged cells of ordered columns are worth: none if fewer than two columns, or if it would be too noisy.
 
-    That is where the cell lies on the column's scale, in standard deviations from the mean, by the expected counts; at
-    most 3 of them, in whole 128ths. Cells that are only missing or out of domain are worth 0, the mean.
+    A cell is worth where it lies on the column's scale, in standard deviations from the mean by the expected counts, at
+    most 3 of them, in whole 128ths. Cells that are only missing or out of domain are worth 0, the mean. Where a
+    correlation's noise is below .01, columns on a logarithmic scale are scored a second time, in their own unit: a
+    correlation of values rests on large ones, which their logarithms do not tell apart.
 
     Args:
         recoding: base codes to merged codes.
         hints: which columns are ordered, and where the cells of fine grids lie.
         one_ways: expected counts over merged codes.
+        noise: of the look.
     """
-    found = {}
-    for a in recoding.domain.attributes:
-        if a in hints.fine or a in hints.ordered:
-            scores = _scores(recoding, hints, a, np.maximum(one_ways[a], 0.0))
-            if np.ptp(scores) > 0:
-                found[a] = scores
-    return found
+    ordered = [a for a in recoding.domain.attributes if a in hints.fine or a in hints.ordered]
+    once = [Score(a, _scores(recoding, hints, a, one_ways[a], hints.fine.get(a))) for a in ordered]
+    once = [score for score in once if np.ptp(score.values) > 0]
+    if not 2 <= len(once) <= MAX_SCORES or noise_of_a_correlation(once, one_ways, noise, hints.at_most) > _TOO_NOISY:
+        return ()
+    twice: list[Score] = []
+    for score in once:
+        linear = hints.linear.get(score.attribute)
+        twice.append(score)
+        if linear is not None:
+            values = _scores(recoding, hints, score.attribute, one_ways[score.attribute], linear)
+            twice += [Score(score.attribute, values)] if np.ptp(values) > 0 else []
+    few = len(twice) <= MAX_SCORES
+    return tuple(twice if few and noise_of_a_correlation(twice, one_ways, noise, hints.at_most) < _NOISE else once)
 
 
-def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> Array:
+def _scores(
+    recoding: Recoding, hints: Hints, attribute: str, mass: Array, edges: Sequence[float] | None
+) -> NDArray[np.int64]:
+    """Whole numbers, one for each merged cell; cells lie in the middle of their edges, or one after the other."""
     merged, weights = recoding.maps[attribute], recoding.weights[attribute]
     inside = np.ones(len(merged), dtype=bool)
     inside[[d[attribute] for d in (hints.missing, hints.out_of_domain) if attribute in d]] = False
     place = np.arange(len(merged), dtype=np.float64)
-    if attribute in hints.fine:
-        edges = np.asarray(hints.fine[attribute])
-        place[: len(edges) - 1] = (edges[1:] + edges[:-1]) / 2
+    if edges is not None:
+        place[: len(edges) - 1] = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
     held = np.bincount(merged, weights * inside)
     where = np.bincount(merged, weights * inside * place) / np.maximum(held, 1e-12)
-    share = mass * held
+    share = np.maximum(mass, 0.0) * held
     if share.sum() <= 0:
-        return np.zeros(len(held))
+        return np.zeros(len(held), dtype=np.int64)
     share = share / share.sum()
     centred = where - share @ where
     spread = math.sqrt(share @ np.square(centred))
-    scores = np.clip(centred / max(spread, 1e-12), -_FURTHEST, _FURTHEST) if spread > 0 else np.zeros(len(held))
+    if spread == 0:
+        return np.zeros(len(held), dtype=np.int64)
+    standard = np.clip(centred / spread, -_FURTHEST, _FURTHEST)
     # A cell that also holds missing rows counts for those that are not.
-    return np.asarray(np.rint(UNIT * scores * held), dtype=np.float64)
-
-
-def noise_of_a_correlation(
-    scores: Mapping[str, Array], one_ways: Mapping[str, Array], noise: Gaussian, at_most: int
-) -> float:
-    """About what the noise of a correlation would be: that of rows held to the norm they have in the mean."""
-    total, squares = _squares(scores, one_ways)
-    length = sum(squares.values()) / total
-    return noise.noise_multiplier * at_most * length / (math.sqrt(2) * UNIT**2 * total)
-
-
-def _squares(scores: Mapping[str, Array], one_ways: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
-    """Expected rows, and expected sums of squared scores."""
-    total = float(np.mean([one_ways[a].sum() for a in scores]))
-    return total, {a: float(np.maximum(one_ways[a], 0.0) @ np.square(s)) for a, s in scores.items()}
+    return np.asarray(np.rint(UNIT * held * (standard - share @ standard)), dtype=np.int64)
 
 
 def moments_of(
-    view: PrivateTable, scores: Mapping[str, Array], one_ways: Mapping[str, Array], noise: Gaussian, at_most: int
+    view: PrivateTable, scores: Sequence[Score], one_ways: Mapping[str, Array], noise: Gaussian, at_most: int
 ) -> Moments:
-    """Ask for the second moments of the scored columns.
+    """Ask for the second moments of the scores.
 
     Rows whose scores are long are drawn back, which takes from every product. The diagonal, asked in the same look at
-    no price, shows how much: what is left of each column's variance, where all of it is known from the one-ways. Sums
+    no price, shows how much: what is left of each score's variance, where all of it is known from the one-ways. Sums
     of products are divided by the square roots of what is left.
 
     Args:
         view: over merged codes.
-        scores: of `scored`, of at least two columns.
+        scores: of `scored`.
         one_ways: expected counts over merged codes.
         noise: of the look.
         at_most: rows a unit contributes at most.
     """
-    names = [a for a in view.domain.attributes if a in scores]
     total, squares = _squares(scores, one_ways)
     room = min(_MOST_ROOM, 1.0 + _NOISE / noise_of_a_correlation(scores, one_ways, noise, at_most))
-    norm = math.ceil(math.sqrt(room * sum(squares.values()) / total))
-    asked = [Score(a, scores[a].astype(np.int64)) for a in names]
-    answer = view.moments(asked, norm, noise)
-    left = _left(
-        np.diagonal(answer.values).astype(np.float64), np.array([squares[a] for a in names]), answer.sigma_diagonal
-    )
-    rows, columns = np.triu_indices(len(names), 1)
+    norm = min(math.ceil(math.sqrt(room * squares.sum() / total)), MAX_NORM)
+    answer = view.moments(scores, norm, noise)
+    left = _left(np.diagonal(answer.values).astype(np.float64), squares, answer.sigma_diagonal)
+    attributes = tuple(score.attribute for score in scores)
+    pairs = paired(attributes)
+    rows, columns = (np.array([pair[side] for pair in pairs], dtype=np.intp) for side in (0, 1))
     scale = UNIT**2 * np.sqrt(left[rows] * left[columns])
-    values, sigma = answer.values[rows, columns] / scale, answer.sigma / scale
-    standard = {a: scores[a] / UNIT for a in names}
-    return Moments(standard, paired(view.domain, standard), values, sigma)
+    standard = tuple(np.asarray(score.values / UNIT, dtype=np.float64) for score in scores)
+    return Moments(attributes, standard, pairs, answer.values[rows, columns] / scale, answer.sigma / scale)
+
+
+def noise_of_a_correlation(
+    scores: Sequence[Score], one_ways: Mapping[str, Array], noise: Gaussian, at_most: int
+) -> float:
+    """About what the noise of a correlation would be: that of rows held to the norm they have in the mean."""
+    total, squares = _squares(scores, one_ways)
+    return noise.noise_multiplier * at_most * float(squares.sum()) / (math.sqrt(2) * UNIT**2 * total**2)
+
+
+def _squares(scores: Sequence[Score], one_ways: Mapping[str, Array]) -> tuple[float, Array]:
+    """Expected rows, and expected sums of each score's squares."""
+    total = float(np.mean([one_ways[s.attribute].sum() for s in scores]))
+    squares = [float(np.maximum(one_ways[s.attribute], 0.0) @ np.square(s.values)) for s in scores]
+    return total, np.array(squares)
 
 
 def _left(found: Array, expected: Array, sigma: float) -> Array:
-    """Shares of the columns' variances that are left: each column's own, drawn to that of all by its noise."""
+    """Shares of the scores' variances that are left: each score's own, drawn to that of all by its noise."""
     together = float(np.clip(found.sum() / expected.sum(), _LEAST_LEFT, 1.0))
     own, variance = found / expected, np.square(sigma / expected)
     between = max(float(np.var(own) - variance.mean()), 0.0)

@@ -169,7 +169,7 @@ def fitted(
     combined = combine(domain, measurements)
     total = estimate_total(measurements)
     cliques = tuple(sorted(combined, key=lambda c: (len(c), domain.axes(c))))
-    tree = tree or JunctionTree.of(domain, (*cliques, *(moments.pairs if moments else ())))
+    tree = tree or JunctionTree.of(domain, (*cliques, *(moments.cliques if moments else ())))
     if tree.cells > max_cells:
         raise ModelTooLarge("the junction tree", tree.cells, max_cells)
     if not cliques:

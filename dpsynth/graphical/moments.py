@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
-from dpsynth.domain import Clique, Domain
+from dpsynth.domain import Clique
 from dpsynth.graphical.belief_propagation import MessagePassing
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.junction_tree import JunctionTree
@@ -28,8 +30,9 @@ class Moments:
     """Noisy sums over rows of ``s(a) t(b)``.
 
     Attributes:
-        scores: for each column its score by code, of about mean 0 and variance 1 over the rows.
-        pairs: columns, in domain order.
+        attributes: the column of each score, in domain order; one column may have several.
+        scores: for each its numbers by code, of about mean 0 and variance 1 over the rows.
+        pairs: places of the scores multiplied, of two different columns, the earlier first.
         values: a sum for each pair, in rows, shape (pairs,).
         sigma: standard deviations of their noise, positive, shape (pairs,).
 
@@ -37,8 +40,9 @@ class Moments:
         ValueError: shapes do not fit, or a number is not finite.
     """
 
-    scores: Mapping[str, Array]
-    pairs: tuple[Clique, ...]
+    attributes: tuple[str, ...]
+    scores: tuple[Array, ...]
+    pairs: tuple[tuple[int, int], ...]
     values: Array
     sigma: Array
 
@@ -51,13 +55,18 @@ class Moments:
     def only(self, places: Sequence[int]) -> Moments:
         """Those of the pairs at `places`."""
         which = np.asarray(places, dtype=np.intp)
-        return Moments(self.scores, tuple(self.pairs[i] for i in which), self.values[which], self.sigma[which])
+        pairs = tuple(self.pairs[i] for i in which)
+        return Moments(self.attributes, self.scores, pairs, self.values[which], self.sigma[which])
 
-    def products(self, place: int) -> Array:
-        """``s(a) t(b)`` over the cells of a pair."""
-        a, b = self.pairs[place]
-        found: Array = np.outer(self.scores[a], self.scores[b])
-        return found
+    @property
+    def cliques(self) -> tuple[Clique, ...]:
+        """The columns of each pair."""
+        return tuple((self.attributes[i], self.attributes[j]) for i, j in self.pairs)
+
+    @property
+    def products(self) -> list[Array]:
+        """For each pair ``s(a) t(b)`` over the cells of its columns."""
+        return [np.outer(self.scores[i], self.scores[j]) for i, j in self.pairs]
 
 
 class MomentPassing:
@@ -71,11 +80,10 @@ class MomentPassing:
 
     def __init__(self, tree: JunctionTree, cliques: Sequence[Clique], moments: Moments) -> None:
         domain = tree.domain
-        everything = {*cliques, *moments.pairs}
+        everything = {*cliques, *moments.cliques}
         self.inner = MessagePassing(tree, tuple(sorted(everything, key=lambda c: (len(c), domain.axes(c)))))
         self._shapes = dict(zip(self.inner.cliques, self.inner.shapes, strict=True))
-        self._counted, self._pairs = tuple(cliques), moments.pairs
-        self._products = [moments.products(i) for i in range(len(moments.pairs))]
+        self._counted, self._pairs, self._products = tuple(cliques), moments.cliques, moments.products
         self.cliques = (*self._counted, MOMENTS)
         self.shapes = (*(self._shapes[c] for c in self._counted), (len(moments.pairs),))
 
@@ -115,13 +123,11 @@ class WeightedMoments:
         self._sums = WeightedSums(particles, cliques, drawn_at)
         self.cliques = (*self._sums.cliques, MOMENTS)
         self.shapes = (*self._sums.shapes, (len(moments.pairs),))
-        names = list(dict.fromkeys(a for pair in moments.pairs for a in pair))
-        scores = [moments.scores[a].astype(np.float32)[particles.codes(a)] for a in names]
-        self._scores: NDArray[np.float32] = (
-            np.stack(scores, axis=1) if names else np.zeros((particles.rows, 0), np.float32)
-        )
-        place = {a: i for i, a in enumerate(names)}
-        self._at = tuple(np.array([place[pair[side]] for pair in moments.pairs], dtype=np.intp) for side in (0, 1))
+        scores = [
+            s.astype(np.float32)[particles.codes(a)] for a, s in zip(moments.attributes, moments.scores, strict=True)
+        ]
+        self._scores: NDArray[np.float32] = np.stack(scores, axis=1)
+        self._at = tuple(np.array([pair[side] for pair in moments.pairs], dtype=np.intp) for side in (0, 1))
         self._start = self._tilts(drawn_at.get(MOMENTS, np.zeros(len(moments.pairs))))
 
     def run(self, potentials: Sequence[Array]) -> tuple[float, None, Array]:
@@ -140,19 +146,26 @@ class WeightedMoments:
         return heights
 
 
-def significant(moments: Moments, sigmas: float) -> list[int]:
-    """Places of the moments that stand out of their noise, the clearest first."""
+def significant(moments: Moments, rate: float) -> list[int]:
+    """Places of the moments that stand out of their noise, the clearest first.
+
+    Of those found, an expected share of at most `rate` are nothing but noise (Benjamini & Hochberg 1995): among many
+    pairs of which few go together a moment must be clearer than where most do.
+    """
+    from scipy.stats import false_discovery_control  # heavy, when first used
+
     clear = np.abs(moments.values) / moments.sigma
-    return [int(i) for i in np.argsort(-clear, kind="stable") if clear[i] >= sigmas]
+    kept = false_discovery_control(2 * ndtr(-clear)) <= rate if len(clear) else []
+    return [int(i) for i in np.argsort(-clear, kind="stable") if kept[i]]
 
 
 def with_room(
     tree: JunctionTree, moments: Moments, order: Sequence[int], max_cells: int
 ) -> tuple[JunctionTree, list[int]]:
     """The tree grown by pairs, in `order`, as long as it has at most `max_cells`; and the places of those in it."""
-    taken = []
+    taken, cliques = [], moments.cliques
     for i in order:
-        pair = moments.pairs[i]
+        pair = cliques[i]
         if tree.bag_of(pair) is None and not tree.fits(pair, max_cells):
             continue
         tree = tree.grown(pair)  # named, so that a tree triangulated anew holds it too
@@ -160,10 +173,9 @@ def with_room(
     return tree, taken
 
 
-def paired(domain: Domain, scores: Mapping[str, Array]) -> tuple[Clique, ...]:
-    """All pairs of the scored columns, in domain order."""
-    names = [a for a in domain.attributes if a in scores]
-    return tuple((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
+def paired(attributes: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Places of all pairs of scores of different columns."""
+    return tuple((i, j) for i, j in combinations(range(len(attributes)), 2) if attributes[i] != attributes[j])
 
 
 __all__ = ["MOMENTS", "MomentPassing", "Moments", "WeightedMoments", "paired", "significant", "with_room"]

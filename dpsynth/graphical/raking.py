@@ -162,7 +162,7 @@ def rake(
     problem = Dual(sums, domain, combined, prior.total, smoothing, moments)
     potentials = problem.minimised(warm or start, tolerance, max_evaluations)
     _, _, weights = sums.run([potentials[c] for c in sums.cliques])
-    close = [*(c for c in cliques if len(c) > 1), *(moments.pairs if moments else ())]
+    close = [*(c for c in cliques if len(c) > 1), *(moments.cliques if moments else ())]
     return RakedModel(prior, particles, weights, list(dict.fromkeys(close))), potentials
 
 

@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 from accountants.events import Gaussian
 from accountants.exact import DOWN, UP, ceil_float
 from dpsynth.domain import Domain
-from dpsynth.measurement import Score
-
-MAX_SCORES = 512
-"""Most scores of one look."""
-MAX_SCORE = 2**10
-"""Largest score, either sign."""
-MAX_NORM = 2**14
-"""Largest norm that rows can be held to: the integers below stay under 2^50, where square roots in floats are exact."""
+from dpsynth.measurement import MAX_SCORE, MAX_SCORES, Score
 
 _BLOCK = 2**14
 """Rows at a time: sums of 2^14 products below 2^20 are exact in floats."""
@@ -96,4 +89,4 @@ def moment_scales(noise: Gaussian, at_most: int, max_norm: int) -> tuple[float, 
     return ceil_float(UP.divide(diagonal, DOWN.sqrt(Decimal(2)).next_minus(DOWN))), ceil_float(diagonal)
 
 
-__all__ = ["MAX_NORM", "MAX_SCORE", "MAX_SCORES", "checked", "clipped", "exact_moments", "moment_scales"]
+__all__ = ["checked", "clipped", "exact_moments", "moment_scales"]

@@ -17,12 +17,12 @@ from dpsynth.domain import Clique, Domain
 from dpsynth.errors import KernelError
 from dpsynth.kernel.contribution import bound
 from dpsynth.kernel.count import MAX_CELLS, exact_counts, noise_scale
-from dpsynth.kernel.moments import MAX_NORM, checked, exact_moments, moment_scales
+from dpsynth.kernel.moments import checked, exact_moments, moment_scales
 from dpsynth.kernel.noise import MAX_SIGMA, Noise
 from dpsynth.kernel.rows import Rows
 from dpsynth.kernel.select import chunks, errors, integers, rounded_estimates
 from dpsynth.kernel.units import Units
-from dpsynth.measurement import Answer, NoisyCounts, NoisyMoments, Score, Selected
+from dpsynth.measurement import MAX_NORM, Answer, NoisyCounts, NoisyMoments, Score, Selected
 from dpsynth.training import KernelLoss
 
 CACHED_CELLS = 2**24

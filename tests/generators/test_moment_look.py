@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,8 @@ from dpsynth.measurement import NoisyMoments
 from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
 
+QUIET = Gaussian(1e-9)
+
 
 def identity(sizes):
     domain = Domain.of(sizes)
@@ -28,28 +32,46 @@ def identity(sizes):
 def test_scores_are_standard_and_special_cells_are_the_mean():
     hints = Hints(ordered=frozenset({"n"}), missing={"n": 20}, out_of_domain={"n": 21, "plain": 4})
     mass = np.r_[np.full(20, 50.0), 300.0, 10.0]
-    found = scored(identity({"n": 22, "plain": 5}), hints, {"n": mass, "plain": np.ones(5)})
-    assert list(found) == ["n"]
-    scores = found["n"]
+    one_ways = {"n": mass, "plain": np.ones(5), "o": mass}
+    hints = replace(hints, ordered=hints.ordered | {"o"})
+    found = scored(identity({"n": 22, "plain": 5, "o": 22}), hints, one_ways, QUIET)
+    assert [score.attribute for score in found] == ["n", "o"]
+    scores = found[0].values
     assert scores[20] == scores[21] == 0
     assert (np.diff(scores[:20]) > 0).all()
-    assert (scores == np.rint(scores)).all()
+    assert scores.dtype == np.int64
     share = mass[:20] / mass[:20].sum()
     assert abs(share @ scores[:20]) < 1
     assert share @ scores[:20] ** 2 == pytest.approx(UNIT**2, rel=0.02)
 
 
 def test_scores_follow_the_grid_and_stop_at_three_deviations():
-    hints = Hints(fine={"n": (0.0, 1.0, 2.0, 3.0, 1000.0)}, out_of_domain={"n": 4})
-    scores = scored(identity({"n": 5}), hints, {"n": np.array([400.0, 400.0, 400.0, 1.0, 0.0])})["n"]
-    assert scores.max() == 3 * UNIT
+    edges = (0.0, 1.0, 2.0, 3.0, 1000.0)
+    hints = Hints(fine={"n": edges, "o": edges}, out_of_domain={"n": 4, "o": 4})
+    one_ways = dict.fromkeys("no", np.array([400.0, 400.0, 400.0, 1.0, 0.0]))
+    scores = scored(identity({"n": 5, "o": 5}), hints, one_ways, QUIET)[0].values
+    assert scores.max() == pytest.approx(3 * UNIT, abs=5)  # and then moved, so that the mean is 0
     assert np.diff(scores[:3]).max() < 20  # one far cell makes the rest look alike
 
 
-def test_a_column_of_one_value_is_not_scored():
-    hints = Hints(ordered=frozenset("no"))
-    one_ways = {"n": np.array([5.0]), "o": np.array([0.0, 0.0, 0.0])}
-    assert scored(identity({"n": 1, "o": 3}), hints, one_ways) == {}
+@pytest.mark.parametrize(("noise", "twice"), [(1.0, True), (40.0, False)])
+def test_logarithmic_columns_are_scored_in_their_own_unit_too_where_noise_allows(noise, twice):
+    logs, own = (0.0, 1.0, 2.0, 3.0, 4.0), (1.0, 2.7, 7.4, 20.0, 55.0)
+    hints = Hints(fine={"n": logs, "o": logs}, linear={"o": own}, out_of_domain={"n": 4, "o": 4})
+    one_ways = dict.fromkeys("no", np.array([4000.0, 400.0, 400.0, 40.0, 0.0]))
+    found = scored(identity({"n": 5, "o": 5}), hints, one_ways, Gaussian(noise))
+    assert [score.attribute for score in found] == (["n", "o", "o"] if twice else ["n", "o"])
+    if twice:
+        assert np.diff(found[2].values[:3]).tolist() != np.diff(found[1].values[:3]).tolist()
+
+
+def test_nothing_is_scored_where_it_would_drown_or_there_is_no_pair():
+    hints, recoding = Hints(ordered=frozenset("nop")), identity({"n": 1, "o": 3, "p": 3})
+    one_ways = {"n": np.array([5.0]), "o": np.array([0.0, 0.0, 0.0]), "p": np.array([500.0, 100.0, 9.0])}
+    assert scored(recoding, hints, one_ways, QUIET) == ()
+    one_ways["o"] = one_ways["p"]
+    assert len(scored(recoding, hints, one_ways, QUIET)) == 2
+    assert scored(recoding, hints, one_ways, Gaussian(200.0)) == ()
 
 
 def table(rows=20_000, columns=6, seed=0, steps=9):
@@ -78,13 +100,13 @@ def test_answers_are_correlations_whatever_rows_are_held_to(noise):
     frame = table()
     private, schema = opened(frame, FixedPlan([Gaussian(noise)]))
     one_ways = exact_one_ways(frame, schema.domain)
-    scores = scored(identity(schema.domain.sizes), schema.hints, one_ways)
+    scores = scored(identity(schema.domain.sizes), schema.hints, one_ways, QUIET)
     found = moments_of(private, scores, one_ways, Gaussian(noise), 1)
     (answer,) = private.transcript
     assert isinstance(answer, NoisyMoments)
-    mean = sum(float(one_ways[a] @ scores[a] ** 2) for a in scores) / len(frame)
+    mean = sum(float(one_ways[s.attribute] @ s.values**2) for s in scores) / len(frame)
     assert np.sqrt(mean) <= answer.max_norm <= np.sqrt(3 * mean) + 1
-    values = np.stack([found.scores[a][frame[a]] for a in frame], axis=1)
+    values = np.stack([s[frame[a]] for a, s in zip(found.attributes, found.scores, strict=True)], axis=1)
     rows, columns = np.triu_indices(len(frame.columns), 1)
     true = (values.T @ values)[rows, columns]
     np.testing.assert_allclose(found.values, true, atol=0.08 * np.abs(true).max() + 5 * found.sigma.max())
@@ -99,7 +121,7 @@ def test_k_rows_a_unit_cost_k_times_the_noise():
     for at_most in (1, 3):
         private, schema = opened(frame, FixedPlan([Gaussian(50.0)]), at_most=at_most)
         one_ways = exact_one_ways(frame, schema.domain)
-        scores = scored(identity(schema.domain.sizes), schema.hints, one_ways)
+        scores = scored(identity(schema.domain.sizes), schema.hints, one_ways, QUIET)
         moments_of(private, scores, one_ways, Gaussian(50.0), at_most)
         (answer,) = private.transcript
         sigmas.append(answer.sigma / answer.max_norm**2)
@@ -161,9 +183,9 @@ def test_what_holding_rows_takes_is_made_good(monkeypatch):
     frame = table()
     private, schema = opened(frame, FixedPlan([Gaussian(1e-6)]))
     one_ways = exact_one_ways(frame, schema.domain)
-    scores = scored(identity(schema.domain.sizes), schema.hints, one_ways)
+    scores = scored(identity(schema.domain.sizes), schema.hints, one_ways, QUIET)
     found = moments_of(private, scores, one_ways, Gaussian(1e-6), 1)
-    values = np.stack([found.scores[a][frame[a]] for a in frame], axis=1)
+    values = np.stack([s[frame[a]] for a, s in zip(found.attributes, found.scores, strict=True)], axis=1)
     rows, columns = np.triu_indices(len(frame.columns), 1)
     true = (values.T @ values)[rows, columns]
     (answer,) = private.transcript

@@ -16,9 +16,9 @@ from accountants import AdaptivePlan, FixedPlan, Gaussian, Meter, UnplannedEvent
 from dpsynth.domain import Domain
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel import table as table_module
-from dpsynth.kernel.moments import MAX_NORM, MAX_SCORE, clipped, exact_moments, moment_scales
+from dpsynth.kernel.moments import clipped, exact_moments, moment_scales
 from dpsynth.kernel.noise import Noise
-from dpsynth.measurement import NoisyMoments, Score
+from dpsynth.measurement import MAX_NORM, MAX_SCORE, NoisyMoments, Score
 from dpsynth.release.transcript import dump, load
 from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
