@@ -6,11 +6,13 @@ from typing import Any
 
 from accountants import Account, Budget, Ledger, Policy, ReasonCode, SigningKey
 from accountants.policy import DEFAULT_POLICY
+from dpsynth.checking_looks import evaluate
 from dpsynth.generators import Generator
 from dpsynth.generators.constrained import constrained
 from dpsynth.home import model_store
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.sources import Source, check_structure, open_source
+from dpsynth.measurement import NoisyCounts
 from dpsynth.planned import ReleasePlan, expect, plan
 from dpsynth.progress import report
 from dpsynth.release import FittedModel, ModelStore, Release, StoredModel, admit
@@ -59,17 +61,23 @@ def fit(
     try:
         rows = table if source is None else Rows(source, plan.schema)
         meter = reservation.start()
-        private = PrivateTable(rows, meter)
+        beside = reservation.frame_meter
+        private = PrivateTable(rows, meter) if beside is None else PrivateTable(rows, meter, frame=beside)
         report("fitting")
         model = plan.generator.fit(private, plan.claim.plan, plan.schema.hints)
         meter.close()
         model = constrained(model, plan.schema.rules)
+        seen: tuple[NoisyCounts, ...] = ()
+        if plan.evaluation is not None:
+            report("checking")
+            seen = evaluate(private.for_frame, plan.evaluation, model, plan.schema)
         stored = StoredModel(
             model=model,
             transcript=private.transcript,
             schema=plan.schema,
             claim=plan.claim,
             numerics=private.numerics,
+            evaluation=seen,
         )
         digest = models.save(stored)
         reservation.commit(digest)
@@ -89,6 +97,7 @@ def synthesize(
     generator: Generator | str = "aim",
     rows: int | None = None,
     seed: int | None = None,
+    evaluation_share: float = 0.0,
 ) -> Release:
     """A synthetic table in one call, gate included, on an account in memory that ends with the process.
 
@@ -99,12 +108,13 @@ def synthesize(
         generator: a recipe or its name.
         rows: how many rows to draw (default: the noisy total).
         seed: for drawing rows from the fitted model only; privacy noise takes none.
+        evaluation_share: share of the budget (of mu^2) for counts that check the fitted model, as in `plan`.
 
     Raises:
         SourceError, PlanError, KernelError: as `plan` and `fit`.
     """
     budget = Budget(epsilon, delta)
-    planned = plan(generator, schema, budget)
+    planned = plan(generator, schema, budget, evaluation_share=evaluation_share)
     ledger = Ledger("sqlite://", SigningKey.generate())
     account = ledger.open("in-memory", budget, filter="sum")  # of one release: its own budget, whatever its kind
     model = fit(planned, table, account, store=ModelStore(None))

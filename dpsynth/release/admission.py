@@ -146,6 +146,7 @@ def _opened(
         codes=contents.codes,
         key_id=key.public.key_id,
         held=_held(origin.schema, contents.parquet),
+        evaluation=origin.evaluation,
     )
     said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment)
     evidence = ReleaseReport.of(facts)
