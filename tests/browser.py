@@ -36,6 +36,10 @@ class Tab:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
+    def close(self) -> None:
+        """Read no more of it."""
+        self._back.close()
+
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """One command; events that come meanwhile are kept."""
         self._number += 1
@@ -121,14 +125,18 @@ def tab(profile: Path) -> Iterator[Tab]:
     running = subprocess.Popen(
         [path, *FLAGS, f"--user-data-dir={profile}"],
         preexec_fn=wire,
-        close_fds=False,
+        pass_fds=(3, 4),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     os.close(to_read)
     os.close(back_write)
     try:
-        yield Tab(to, back)
+        opened = Tab(to, back)
+        try:
+            yield opened
+        finally:
+            opened.close()
     finally:
         os.close(to)
         running.kill()

@@ -76,7 +76,7 @@ def _all(
     ):
         wrong = sorted((f for f in judged if f.verdict is Verdict.CONTRADICTS), key=lambda f: -f.least)
         if wrong:
-            yield Alert(kind, f"{seen} Do not use these columns together; alone, their charts say.", _cliques(wrong))
+            yield Alert(kind, f"{seen} Do not rely on:", _cliques(wrong))
     empty = [c for c in columns if c.wrong_codebook]
     if empty:
         yield Alert(
