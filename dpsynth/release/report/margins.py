@@ -66,6 +66,7 @@ class ColumnMargin:
         fit: how the table lies to what was measured; None where nothing was, or columns were supplied.
         wrong_codebook: whether most rows are outside the codebook, so that the column comes out empty.
         remarks: what else its noisy counts say, a sentence each.
+        cells: how many it has, whatever was merged.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ColumnMargin:
     fit: Fit | None = None
     wrong_codebook: bool = False
     remarks: tuple[str, ...] = ()
+    cells: int = 0
 
 
 def columns(
@@ -102,7 +104,7 @@ def columns(
         if answer is None:
             unknown = [Bar(cell, None, None, float(x)) for cell, x in zip(cells, released, strict=True)]
             bars = _merge(unknown, ordered=column.ordered, special=domain[name] - column.cells)
-            yield ColumnMargin(name, None, 0, None, bars, None, crowded, labels[name])
+            yield ColumnMargin(name, None, 0, None, bars, None, crowded, labels[name], cells=len(cells))
             continue
         counts, sigma = answer.one_way(name)
         parts = answer.parts(name, domain)
@@ -125,6 +127,7 @@ def columns(
             fit=_headline([fit for fit in fits if fit.clique == (name,)]),
             wrong_codebook=outside is not None and found and outside[0] - 2 * outside[1] > total / 2,
             remarks=tuple(_remarks(column, parts, counts / total, sigma / total)),
+            cells=len(cells),
         )
 
 
