@@ -182,8 +182,9 @@ class ModelStore:
         files, reason = {}, "its files are not those of a model"
         try:
             names = sorted(entry.name for entry in (self.folder / digest).iterdir())
-            if names == sorted(FILES) or names == sorted((*FILES, *EVALUATION)):
-                files = {name: (self.folder / digest / name).read_bytes() for name in names}
+            listed = sorted((*FILES, *EVALUATION) if EVALUATION[0] in names else FILES)
+            if names == listed:
+                files = {name: (self.folder / digest / name).read_bytes() for name in listed}
                 reason = "its content is not what the digest names"
         except OSError as error:
             reason = error.strerror or reason

@@ -73,6 +73,20 @@ def test_what_the_table_is_within_of_the_real_margin_is_a_bound_that_holds(unsee
     assert np.median(wide) < 6
 
 
+def test_a_table_fitted_to_the_noise_itself_is_not_praised_for_it():
+    """Rows drawn to equal the noisy counts are at no distance from them, and as far from the real ones as noise is."""
+    rng, held = np.random.default_rng(21), 0
+    for _ in range(40):
+        real = table(LETTERS, rng)
+        said = noisy(LETTERS, ("x",), real, 200.0, rng)
+        copied = {**real, "x": np.repeat(np.arange(11), np.maximum(said.values, 0))}
+        rows = len(copied["x"])
+        (fit,) = verdicts(LETTERS, [said], copied, rows=rows, total=float(rows))
+        shares = exact(LETTERS, ("x",), real) / ROWS, np.bincount(copied["x"], minlength=11) / rows
+        held += 0.5 * np.abs(shares[0] - shares[1]).sum() <= fit.bound
+    assert held == 40
+
+
 def test_a_wrong_column_is_told_from_a_right_one_however_fine_its_grid():
     """200 cells of noise drown either alone; in fewer groups the wrong one is caught and the right one cleared."""
     rng = np.random.default_rng(13)

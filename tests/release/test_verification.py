@@ -103,7 +103,7 @@ def test_any_file_changed_is_broken(folder, place, name, damage, tmp_path):
 
 
 def test_a_release_from_before_reports_had_json_is_intact(folder, release):
-    """Certificates of 0.1.0 sign five files; the sixth may neither be missing where it was signed, nor come unsigned."""
+    """Certificates of 0.1.0 sign five files. The sixth may not be missing where it was signed, nor come unsigned."""
     json_file, raw = folder / "report.json", (folder / "report.json").read_bytes()
     json_file.unlink()
     assert "lacks report.json" in str(verify(folder, {}))
