@@ -8,16 +8,34 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dpsynth.cli.options import figure
+from dpsynth.cli.options import figure, ledger_of, policy_in
+from dpsynth.console import progress
 
 if TYPE_CHECKING:
     from dpsynth.inspection import Inspection
+    from dpsynth.survey import Survey
 
 EXAMPLES = """\b
 Examples:
   dpsynth inspect patients.yaml --epsilon 1
   dpsynth inspect patients.yaml --epsilon 1 --delta 1e-9 --rows 20000 --json
+  dpsynth inspect patients.yaml --data patients.parquet --dataset hie-2026 --charge 0.05
 """
+
+
+def _charge(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """An epsilon, checked before anything runs."""
+    from accountants import Budget
+    from accountants.errors import BudgetError
+
+    problem = ""
+    try:
+        Budget(value or 1)
+    except BudgetError as error:
+        problem = str(error)
+    if problem:
+        raise click.BadParameter(problem)
+    return value
 
 
 @click.command(
@@ -29,23 +47,55 @@ Examples:
 @click.option("--epsilon", callback=figure, help="Budget of the release you consider, e.g. 1.")
 @click.option("--delta", callback=figure, default="1e-9", show_default=True, help="Its delta.")
 @click.option("--rows", type=click.IntRange(min=1), help="A rough, public number of rows. [default: the schema's]")
+@click.option("--data", metavar="TABLE", type=click.Path(), help="On request: survey this table, charged.")
+@click.option("--dataset", help="With --data: the account that pays.")
+@click.option("--charge", callback=_charge, metavar="EPSILON", help="With --data: what the survey costs, at --delta.")
+@click.option("--policy", "policy_file", type=click.Path(), help="With --data: policy (YAML) beyond the account's.")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-def inspect_(schema: str, epsilon: str | None, delta: str, rows: int | None, as_json: bool) -> None:
-    """Look at a schema before anything is generated. It touches no data and costs nothing.
+@click.pass_context
+def inspect_(
+    ctx: click.Context,
+    schema: str,
+    epsilon: str | None,
+    delta: str,
+    rows: int | None,
+    data: str | None,
+    dataset: str | None,
+    charge: str | None,
+    policy_file: str | None,
+    as_json: bool,
+) -> None:
+    """Look at a schema before anything is generated. Without --data it touches no data and costs nothing.
 
     It lists columns that may name people, single them out or be sensitive, by their names and kinds: a heuristic, and
     no substitute for someone who knows the data. With a budget it says which columns noise will drown, and which
     generator fits.
+
+    With --data, --dataset and --charge one noisy look at a table is paid for: its number of rows, and for each column
+    how much is missing or not in the codebook.
     """
     from accountants import Budget
     from dpsynth.inspection import inspect
     from dpsynth.schema import Schema
 
-    found = inspect(Schema.from_yaml(schema), None if epsilon is None else Budget(epsilon, delta), rows)
+    asked = (data, dataset, charge)
+    if any(asked) and not all(asked):
+        raise click.UsageError("--data, --dataset and --charge go together: a table, who pays, and how much")
+    read = Schema.from_yaml(schema)
+    surveyed = None
+    if data and dataset and charge:
+        from dpsynth import session
+
+        account = ledger_of(ctx).account(dataset)
+        with progress():
+            surveyed = session.survey(read, data, account, Budget(charge, delta), policy=policy_in(policy_file))
+        rows = rows or read.about_rows or max(1, round(surveyed.rows))
+    found = inspect(read, None if epsilon is None else Budget(epsilon, delta), rows)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        body = found.to_json() | ({"survey": surveyed.to_json()} if surveyed else {})
+        click.echo(json.dumps(body, indent=1))
         return
-    for line in _lines(found):
+    for line in (*_lines(found), *(_surveyed(surveyed) if surveyed else ())):
         click.echo(line)
 
 
@@ -80,6 +130,17 @@ def _lines(found: Inspection) -> Iterator[str]:
         yield ""
         for warning in found.warnings:
             yield f"Note: {warning}"
+
+
+def _surveyed(found: Survey) -> Iterator[str]:
+    yield ""
+    yield f"Survey, charged {found.budget}: {found.rows:,.0f} rows (plus or minus {2 * found.sigma:,.0f})"
+    for column in found.columns:
+        missing = "" if column.missing is None else f"{column.missing:.1%} missing, "
+        yield (
+            f"  {_shown(column.name)}: {missing}{column.outside:.1%} not in the codebook "
+            f"(plus or minus {2 * column.sigma:.1%})"
+        )
 
 
 def _shown(name: str) -> str:
