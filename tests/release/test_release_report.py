@@ -267,8 +267,7 @@ columns:
         assert len(body["columns"]) == 5
         kinds = {alert["kind"]: alert["about"] for alert in body["alerts"]}
         if len(rows) == 300:
-            assert ["strange"] in kinds["codebook"]
-            assert "Empty in nearly every row" in body["columns"][1]["remarks"][0]
+            assert ["strange"] in kinds["codebook"]  # half of the rows lie between: dozens of standard deviations
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
