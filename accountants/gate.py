@@ -124,7 +124,8 @@ def decide_draw(release_id: str, model_digest: str, state: AccountState) -> Admi
         if release is not None and release.status.value == "committed":
             return Refused(
                 Rule.MODEL,
-                f"release {release_id} of dataset {state.dataset!r} made no model: it is another library's mechanism.",
+                f"release {release_id} of dataset {state.dataset!r} made no model: it is another library's mechanism "
+                "or a survey.",
                 "Draw from a release of dpsynth's own.",
             )
         return Refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,19 +15,23 @@ import numpy as np
 
 from accountants import Budget, Claim, GateRefused, Keyring, Ledger
 from dpsynth.console import progress
-from dpsynth.encoding import Encoder
 from dpsynth.errors import SourceError
 from dpsynth.generators import AIM
 from dpsynth.measurement import Answer, NoisyCounts, Selected
 from dpsynth.planned import plan
-from dpsynth.release import FittedModel, ModelStore, Release, admit, verify
-from dpsynth.release.report.margins import fits
+from dpsynth.release import ModelStore, Release, admit, verify
+from dpsynth.release.report.verdicts import Verdict
 from dpsynth.schema import Schema
 from dpsynth.session import fit
 
 DATASET = "rand-hie"
 LIFETIME = Budget("1.25", "1e-9")
 BUDGET = Budget(1, "1e-9")
+_VERDICTS = {
+    Verdict.AGREES: "agree",
+    Verdict.CONTRADICTS: "contradict them",
+    Verdict.TOO_NOISY: "too noisy to tell",
+}
 
 
 def rows_file() -> Path:
@@ -74,7 +79,7 @@ def run(out: Path) -> None:
     for file in sorted(place.iterdir()):
         click.echo(f"  {file.name:<20} {file.stat().st_size:>9,} bytes")
     _spent(model.transcript, planned.claim)
-    _fits(release, model)
+    _fits(release)
 
     click.echo("\nWhat a receiver sees:")
     for finding in verify(place, keys.trusted()).findings:
@@ -129,13 +134,16 @@ def _spent(transcript: tuple[Answer, ...], claim: Claim) -> None:
     click.echo(f"  {1 - sum(shares.values()):6.1%}  {chosen} private selections of what to measure")
 
 
-def _fits(release: Release, model: FittedModel) -> None:
+def _fits(release: Release) -> None:
     """How far the release is from the noisy measurements, beside what their noise alone explains."""
-    encoder = Encoder(model.schema)
-    frame = release.frame
-    found = list(fits(model.transcript, encoder.encode(frame), len(frame), model.model.total))
-    click.echo(f"\nThe release ({len(frame):,} rows) beside the noisy measurements (total variation distance):")
-    for ways in sorted({len(margin.clique) for margin in found}):
-        of = [margin for margin in found if len(margin.clique) == ways]
-        distance, noise = np.mean([margin.distance for margin in of]), np.mean([margin.noise for margin in of])
-        click.echo(f"  {len(of):3} {ways}-way margins: {distance:.3f} on average; noise alone explains {noise:.3f}")
+    report = release.evidence
+    single = [column.fit for column in report.columns if column.fit is not None]
+    click.echo(f"\nThe release ({report.draw.rows:,} rows) beside the noisy measurements (total variation distance):")
+    for what, margins in (("columns", single), ("pairs", list(report.joint))):
+        if margins:
+            distance, noise = np.mean([m.distance for m in margins]), np.mean([m.noise for m in margins])
+            told = Counter(margin.verdict for margin in margins)
+            click.echo(
+                f"  {len(margins):3} {what}: {distance:.3f} on average, noise alone explains {noise:.3f}; "
+                + ", ".join(f"{told[verdict]} {words}" for verdict, words in _VERDICTS.items())
+            )

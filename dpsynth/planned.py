@@ -24,6 +24,7 @@ from accountants import (
     declared_delta0,
 )
 from accountants.errors import AccountingError
+from dpsynth.checking_looks import asked_pairs, evaluation_look, noise_of_a_pair
 from dpsynth.errors import PlanFileError
 from dpsynth.generators import Generator, generator_from
 from dpsynth.schema import Schema
@@ -62,12 +63,22 @@ class ReleasePlan:
         ]
         if wrong:
             raise PlanFileError(f"the plan's claim does not fit {' or '.join(wrong)} beside it; make the plan again")
+        if self.claim.frame and not (len(self.claim.frame) == 1 and type(self.claim.frame[0]) is Gaussian):
+            raise PlanFileError("the plan has looks beside the generator's that are no evaluation look; make it again")
         own = self.generator.plan(self.schema.domain, Allowance(self.claim.budget, self.claim.frame), self.schema.hints)
         if _shape(own) != _shape(self.claim.plan):
             raise PlanFileError(
                 f"the looks in the plan are not those that {self.claim.generator!r} asks for (another version's plan, "
                 "or an edited one); make the plan again"
             )
+
+    @property
+    def evaluation(self) -> Gaussian | None:
+        """The look that checks the fitted model; None where none is planned."""
+        match self.claim.frame:
+            case (Gaussian() as look,):
+                return look
+        return None
 
     def __repr__(self) -> str:
         return "ReleasePlan(\n  " + "\n  ".join(self.describe()) + "\n)"
@@ -133,7 +144,7 @@ class ReleasePlan:
             case plan:
                 counted = Counter(plan.events)
                 whole = [e for e in plan.events if not isinstance(e, SubsampledGaussian)]  # mu squared in closed form
-                left = 1.0 - sum(float(event.mu_squared / claim.capacity) for event in whole)
+                left = 1.0 - sum(float(event.mu_squared / claim.capacity) for event in (*whole, *claim.frame))
                 for event, count in counted.items():
                     share = float(count * event.mu_squared / claim.capacity)
                     match event:
@@ -147,6 +158,11 @@ class ReleasePlan:
                         case _:
                             what = event.kind.replace("_", " ")
                     lines.append(f"looks      {count} x {what}: {share:.1%} of mu squared")
+        if (look := self.evaluation) is not None:
+            pairs, share = asked_pairs(self.schema), float(look.mu_squared / claim.capacity)
+            noise = noise_of_a_pair(look, self.schema, pairs)
+            what = f"{len(pairs)} pairs counted after the fit, noise of {noise:.1f} rows"
+            lines.append(f"check      {what}: {share:.1%} of mu squared")
         return [*lines, *self._warnings()]
 
     def _warnings(self) -> list[str]:
@@ -198,8 +214,17 @@ def plan(
     *,
     purpose: str | None = None,
     recipient: str | None = None,
+    evaluation_share: float = 0.0,
 ) -> ReleasePlan:
     """Turn a budget into noise. Reads no rows.
+
+    Args:
+        generator: a recipe or its name.
+        schema: the public description of the table.
+        budget: of the whole release.
+        purpose, recipient: labels that policy may cap.
+        evaluation_share: share of the budget (of mu^2, 0 to 0.5) for counts that the model is not fitted to, so that
+            the report can check it on them.
 
     Raises:
         PlanError: the recipe cannot work within the budget.
@@ -209,7 +234,8 @@ def plan(
     expect("schema", schema, Schema, "load one with dpsynth.Schema.from_yaml(path)")
     expect("budget", budget, Budget, "give dpsynth.Budget(epsilon, delta)")
     recipe = generator_from(generator) if isinstance(generator, str) else generator
-    events = recipe.plan(schema.domain, Allowance(budget), schema.hints)
+    frame = evaluation_look(budget, evaluation_share)
+    events = recipe.plan(schema.domain, Allowance(budget, frame), schema.hints)
     assumptions = ["the schema: column names, types, categories, bounds and bins"]
     if schema.about_rows is not None:
         assumptions.append(f"about {schema.about_rows} rows, as declared")
@@ -221,6 +247,7 @@ def plan(
         plan=events,
         generator=recipe.name,
         parameters=recipe.parameters(),
+        frame=frame,
         schema_digest=schema.digest,
         schema_origin=schema.origin,
         numerics=_numerics(recipe),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from accountants import Account, Budget, Ledger, Policy, ReasonCode, SigningKey
+from accountants import Account, Budget, Gaussian, Ledger, Policy, ReasonCode, Reservation, SigningKey
 from accountants.policy import DEFAULT_POLICY
+from dpsynth import survey as survey_
+from dpsynth.checking_looks import evaluate
 from dpsynth.generators import Generator
 from dpsynth.generators.constrained import constrained
 from dpsynth.home import model_store
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.sources import Source, check_structure, open_source
+from dpsynth.measurement import NoisyCounts
 from dpsynth.planned import ReleasePlan, expect, plan
 from dpsynth.progress import report
 from dpsynth.release import FittedModel, ModelStore, Release, StoredModel, admit
@@ -56,28 +61,72 @@ def fit(
         source = open_source(table)  # once: a stream can be read only once
         check_structure(source, plan.schema)
     reservation = account.reserve(plan.claim, DEFAULT_POLICY if policy is None else policy)
-    try:
+    with _charged_whole(reservation):
         rows = table if source is None else Rows(source, plan.schema)
         meter = reservation.start()
-        private = PrivateTable(rows, meter)
+        beside = reservation.frame_meter
+        private = PrivateTable(rows, meter) if beside is None else PrivateTable(rows, meter, frame=beside)
         report("fitting")
         model = plan.generator.fit(private, plan.claim.plan, plan.schema.hints)
         meter.close()
         model = constrained(model, plan.schema.rules)
+        seen: tuple[NoisyCounts, ...] = ()
+        if plan.evaluation is not None:
+            report("checking")
+            seen = evaluate(private.for_frame, plan.evaluation, model, plan.schema)
         stored = StoredModel(
             model=model,
             transcript=private.transcript,
             schema=plan.schema,
             claim=plan.claim,
             numerics=private.numerics,
+            evaluation=seen,
         )
         digest = models.save(stored)
         reservation.commit(digest)
+    return FittedModel(stored=stored, release=reservation.id, digest=digest, account=account, store=models)
+
+
+def survey(
+    schema: Schema, table: Any, account: Account, budget: Budget, *, policy: Policy | None = None
+) -> survey_.Survey:
+    """A noisy number of rows, and how much of each column is missing or outside the codebook, charged to `account`.
+
+    Args:
+        schema: the public description of the table.
+        table: a frame or a path.
+        account: the dataset's account.
+        budget: what the one look costs, whole.
+        policy: rules beyond the account's budget.
+
+    Raises:
+        SourceError, GateRefused, LedgerBusy, KernelError: as `fit`.
+        PlanError: the budget leaves nothing to spend.
+    """
+    expect("schema", schema, Schema, "load one with dpsynth.Schema.from_yaml(path)")
+    expect("account", account, Account, "take one with dpsynth.open_ledger().account(name)")
+    source = open_source(table)
+    check_structure(source, schema)
+    claim = survey_.survey_claim(schema, budget)
+    reservation = account.reserve(claim, DEFAULT_POLICY if policy is None else policy)
+    with _charged_whole(reservation):
+        encoded = Rows(source, schema)
+        private = PrivateTable(encoded, reservation.start())
+        (look,) = claim.events
+        assert isinstance(look, Gaussian)
+        answers = survey_.ask(private, look, schema)
+        reservation.commit(None)
+    return survey_.read(answers, schema, budget)
+
+
+@contextmanager
+def _charged_whole(reservation: Reservation) -> Iterator[None]:
+    """What stops a run: not yet started it is voided, at no cost; running it is charged whole."""
+    try:
+        yield
     except BaseException as stopped:
-        # Not yet started: voided, at no cost. Running: charged whole.
         reservation.forfeit(ReasonCode.INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else ReasonCode.FAILED)
         raise
-    return FittedModel(stored=stored, release=reservation.id, digest=digest, account=account, store=models)
 
 
 def synthesize(
@@ -89,6 +138,7 @@ def synthesize(
     generator: Generator | str = "aim",
     rows: int | None = None,
     seed: int | None = None,
+    evaluation_share: float = 0.0,
 ) -> Release:
     """A synthetic table in one call, gate included, on an account in memory that ends with the process.
 
@@ -99,12 +149,13 @@ def synthesize(
         generator: a recipe or its name.
         rows: how many rows to draw (default: the noisy total).
         seed: for drawing rows from the fitted model only; privacy noise takes none.
+        evaluation_share: share of the budget (of mu^2) for counts that check the fitted model, as in `plan`.
 
     Raises:
         SourceError, PlanError, KernelError: as `plan` and `fit`.
     """
     budget = Budget(epsilon, delta)
-    planned = plan(generator, schema, budget)
+    planned = plan(generator, schema, budget, evaluation_share=evaluation_share)
     ledger = Ledger("sqlite://", SigningKey.generate())
     account = ledger.open("in-memory", budget, filter="sum")  # of one release: its own budget, whatever its kind
     model = fit(planned, table, account, store=ModelStore(None))

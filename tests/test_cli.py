@@ -229,6 +229,14 @@ def test_wrong_usage_exits_with_2(command, desk):
     say(command, 2)
 
 
+def test_a_wrong_codebook_is_noted_from_the_noisy_counts(desk):
+    """The whole column is outside the schema's values: hundreds of standard deviations, so no accident."""
+    say("ledger open visits --epsilon 9")
+    table(3000).assign(stage="fourth").to_parquet("t.parquet")
+    noted = say("release t.parquet --schema s.yaml --epsilon 8 --generator independent --dataset visits --out release")
+    assert "Note: by noisy counts something is wrong (codebook): read report.html." in noted.stdout
+
+
 def test_interrupting_a_running_release_charges_it(desk):
     """Ctrl-C for real: a child at work on a slow generator gets SIGINT."""
     say("ledger open visits --epsilon 3")

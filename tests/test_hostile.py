@@ -77,7 +77,7 @@ def test_n_shows_nowhere(generator, tmp_path, monkeypatch):
         model = dp.fit(dp.plan(generator, schema(), dp.Budget(2.0)), table(max(rows, 1)).head(rows), acc)
         release = dp.admit(model.sample(seed=5), acc)
         files, statement = comparable(release.write(tmp_path / f"r{i}"))
-        for name in ("report.html", "README.txt"):
+        for name in ("report.html", "report.json", "README.txt"):
             files[name] = files[name].replace(f"the-table-{i}".encode(), b"NAME")
         statement["predicate"].pop("dataset")
         statement["predicate"]["ledger"].pop("seq")
@@ -132,7 +132,7 @@ def test_values_change_no_message_code_look_file_or_ledger_row(generator, tmp_pa
         rows = [(r.seq, r.account, r.kind, sorted(r.body)) for r in dp.open_ledger().rows()]
         bundle = comparable(out)
         bundle[1]["predicate"].pop("issuer")
-        for file in ("report.html", "README.txt"):  # the key is the home's own
+        for file in ("report.html", "report.json", "README.txt"):  # the key is the home's own
             key = dp.home.keyring().signing_key().public.key_id.encode()
             bundle[0][file] = bundle[0][file].replace(key, b"KEY").replace(key[:16], b"KEY")
         seen.append((done.stdout, done.stderr, rows, bundle, scripts[-1].asked))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 GENERATOR_NAMES = ("aim", "gan", "independent", "made", "mst", "vae")
 """Those of `dpsynth.generators`, known before it is imported."""
 
-_CHARGED_AS = (*GENERATOR_NAMES, "diffprivlib", "opacus")
+_CHARGED_AS = (*GENERATOR_NAMES, "diffprivlib", "opacus", "survey")
 """What a charge of ours, the bridges' included, may say was its generator."""
 
 

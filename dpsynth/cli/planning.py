@@ -22,6 +22,7 @@ def plan_of(
     settings: tuple[str, ...],
     purpose: str | None,
     recipient: str | None,
+    evaluation_share: float,
 ) -> ReleasePlan:
     """A plan from options."""
     from accountants import Budget
@@ -41,7 +42,14 @@ def plan_of(
     if problem:
         raise PlanFileError(problem)
     budget = Budget(str(epsilon), delta)
-    return plan(recipe, Schema.from_yaml(str(schema)), budget, purpose=purpose, recipient=recipient)
+    return plan(
+        recipe,
+        Schema.from_yaml(str(schema)),
+        budget,
+        purpose=purpose,
+        recipient=recipient,
+        evaluation_share=evaluation_share,
+    )
 
 
 def planned_in(plan_file: str | None, options: dict[str, Any]) -> ReleasePlan:
@@ -52,7 +60,7 @@ def planned_in(plan_file: str | None, options: dict[str, Any]) -> ReleasePlan:
         return plan_of(**options)
     source = click.get_current_context().get_parameter_source
     given = [
-        "--set" if name == "settings" else f"--{name}"
+        "--set" if name == "settings" else f"--{name.replace('_', '-')}"
         for name in options
         if source(name) is ParameterSource.COMMANDLINE
     ]
@@ -71,6 +79,13 @@ def planning(command: Any) -> Any:
         click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the generator."),
         click.option("--purpose", help="A label that policy may cap."),
         click.option("--recipient", help="A label that policy may cap."),
+        click.option(
+            "--evaluation-share",
+            type=click.FloatRange(0, 0.5),
+            default=0.0,
+            show_default=True,
+            help="Share of the budget for counts that check the fitted model in the report, e.g. .05.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)

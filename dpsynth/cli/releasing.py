@@ -61,6 +61,11 @@ def release(
         made = admit(model.sample(rows), account, policy, deployment=deployment)
         folder = made.write(out)
     click.echo(f"Released {folder}: {len(made.frame):,} rows, {planned.claim.budget}, by {planned.claim.generator}.")
+    wrong = [alert for alert in made.evidence.alerts if alert.wrong]
+    if wrong:
+        click.echo(
+            f"Note: by noisy counts something is wrong ({', '.join(alert.kind for alert in wrong)}): read report.html."
+        )
     for line in (standing(account.state), *label_lines(account.state)):
         click.echo(line)
 

@@ -63,6 +63,7 @@ class PrivateTable:
         "__cached",
         "__codes",
         "__domain",
+        "__frame",
         "__known",
         "__recoding",
         "__run",
@@ -70,7 +71,7 @@ class PrivateTable:
         "__weakref__",
     )
 
-    def __init__(self, rows: Rows, meter: Meter, noise: Noise | None = None) -> None:
+    def __init__(self, rows: Rows, meter: Meter, noise: Noise | None = None, frame: Meter | None = None) -> None:
         source = Noise() if noise is None else noise
         at_most = rows.schema.at_most
         held: tuple[Mapping[str, NDArray[Any]], NDArray[np.int64] | None]
@@ -78,6 +79,7 @@ class PrivateTable:
         self.__codes, self.__units = held
         self.__domain = rows.domain
         self.__run = _Run(meter, source, at_most)
+        self.__frame = None if frame is None else _Run(frame, source, at_most)
         self.__recoding: Mapping[str, NDArray[np.int64]] = {}
         self.__cache: dict[Clique, NDArray[np.int64]] = {}
         self.__cached = 0
@@ -87,6 +89,19 @@ class PrivateTable:
     def domain(self) -> Domain:
         """The encoded domain of this view (public)."""
         return self.__domain
+
+    @property
+    def for_frame(self) -> PrivateTable:
+        """A view of the same bounded rows whose looks are the frame's: charged to its meter, on its own transcript.
+
+        Raises:
+            ValueError: the run was reserved without a frame.
+        """
+        if self.__frame is None:
+            raise ValueError("no looks beside the generator's were reserved; plan some, such as an evaluation share")
+        view = self.recoded({})
+        view.__run = self.__frame
+        return view
 
     @property
     def remaining(self) -> float:
@@ -130,6 +145,7 @@ class PrivateTable:
         view.__codes = sealed(lambda: {a: _recode(codes, tables.get(a)) for a, codes in self.__codes.items()})
         view.__domain = Domain.of(sizes)
         view.__run = self.__run
+        view.__frame = self.__frame
         view.__units = self.__units
         view.__recoding = recoding
         view.__cache = {}

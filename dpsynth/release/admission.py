@@ -21,11 +21,14 @@ from accountants.policy import DEFAULT_POLICY, Policy
 from dpsynth.constraints.checking import Checked, check
 from dpsynth.errors import BundleError
 from dpsynth.progress import report as progress
-from dpsynth.release.bundle import CERTIFICATE, PAGE, README, REPORT, SCHEMA, TABLE, write_bundle
+from dpsynth.release.bundle import CERTIFICATE, PAGE, README, REPORT, REPORT_JSON, SCHEMA, TABLE, write_bundle
 from dpsynth.release.certificate import certificate_page
 from dpsynth.release.parquet import from_parquet
 from dpsynth.release.readme import readme
-from dpsynth.release.report.page import Facts, page
+from dpsynth.release.report.document import document
+from dpsynth.release.report.facts import Facts
+from dpsynth.release.report.page import page
+from dpsynth.release.report.report import ReleaseReport
 from dpsynth.release.sealed import Contents, SealedTable, unseal
 from dpsynth.release.software import software
 from dpsynth.schema import Schema
@@ -39,12 +42,14 @@ class Release:
     Attributes:
         certificate: the in-toto statement, as JSON values.
         page: what the statement says, for people; one self-contained HTML page.
-        report: one self-contained HTML page.
+        report: which figures to trust and by how much; one self-contained HTML page.
+        evidence: what that page says, as one frozen value.
     """
 
     certificate: Mapping[str, Any]
     page: str
     report: str
+    evidence: ReleaseReport
     _files: Mapping[str, bytes] = field()
     _durable: bool = field()
 
@@ -141,18 +146,22 @@ def _opened(
         codes=contents.codes,
         key_id=key.public.key_id,
         held=_held(origin.schema, contents.parquet),
+        evaluation=origin.evaluation,
     )
     said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment)
-    html, certificate = page(facts), certificate_page(said)
+    evidence = ReleaseReport.of(facts)
+    html, certificate = page(evidence), certificate_page(said)
     files = {
         TABLE: contents.parquet,
         PAGE: certificate.encode("utf-8"),
         REPORT: html.encode("utf-8"),
+        REPORT_JSON: document(evidence),
         SCHEMA: origin.schema.to_yaml().encode("utf-8"),
         README: readme(state.dataset, made.claim, draw, key.public.key_id).encode("utf-8"),
     }
     body = statement(said, {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()})
-    return Release(body, certificate, html, {**files, CERTIFICATE: sign(body, key)}, not account.ledger.in_memory)
+    signed = {**files, CERTIFICATE: sign(body, key)}
+    return Release(body, certificate, html, evidence, signed, not account.ledger.in_memory)
 
 
 def _held(schema: Schema, parquet: bytes) -> list[Checked]:

@@ -1,4 +1,4 @@
-"""The release folder: six flat files that appear together or not at all."""
+"""The release folder: seven flat files that appear together or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ TABLE = "synthetic.parquet"
 CERTIFICATE = "certificate.json"
 PAGE = "certificate.html"
 REPORT = "report.html"
+REPORT_JSON = "report.json"
 SCHEMA = "schema.yaml"
 README = "README.txt"
-FILES = (TABLE, CERTIFICATE, PAGE, REPORT, SCHEMA, README)
-SUBJECTS = (TABLE, PAGE, REPORT, SCHEMA, README)
+FILES = (TABLE, CERTIFICATE, PAGE, REPORT, REPORT_JSON, SCHEMA, README)
+SUBJECTS = (TABLE, PAGE, REPORT, REPORT_JSON, SCHEMA, README)
 """The files whose digests the certificate signs: all but itself."""
+BEFORE_JSON = tuple(name for name in SUBJECTS if name != REPORT_JSON)
+"""What certificates of 0.1.0 sign: their reports were pages only."""
 
 
 def check_target(folder: Path | str) -> Path:
@@ -83,11 +86,13 @@ def _obstacle(target: Path) -> str | None:
 
 
 __all__ = [
+    "BEFORE_JSON",
     "CERTIFICATE",
     "FILES",
     "PAGE",
     "README",
     "REPORT",
+    "REPORT_JSON",
     "SCHEMA",
     "SUBJECTS",
     "TABLE",

@@ -150,6 +150,7 @@ class FittedModel:
             total=stored.model.total,
             model_digest=self.digest,
             numerics=stored.numerics,
+            evaluation=stored.evaluation,
         )
 
 

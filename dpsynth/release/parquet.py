@@ -1,4 +1,4 @@
-"""Synthetic tables as Parquet bytes, marked SYNTHETIC in the footer and in every column's metadata."""
+"""Synthetic tables as Parquet bytes, marked SYNTHETIC in the footer, in every column's metadata and for pandas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     Args:
         frame: synthetic rows; the index is not kept.
     """
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+    labelled = frame.copy(deep=False)
+    labelled.attrs = {MARK: MEANING}  # pandas writes them to the file and reads them back
+    table = pa.Table.from_pandas(labelled, preserve_index=False)
     marked = [field.with_metadata({**(field.metadata or {}), MARK: MEANING}) for field in table.schema]
     footer = {**(table.schema.metadata or {}), MARK: MEANING}
     table = table.cast(pa.schema(marked, metadata=footer))

@@ -6,7 +6,7 @@ from textwrap import fill
 
 from accountants import Claim
 from accountants.certificate import Draw, guarantee_in_words
-from dpsynth.release.bundle import CERTIFICATE, PAGE, REPORT, SCHEMA, TABLE
+from dpsynth.release.bundle import CERTIFICATE, PAGE, REPORT, REPORT_JSON, SCHEMA, TABLE
 
 _WIDTH = 96
 
@@ -17,6 +17,7 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
         TABLE: f"the table: {draw.rows} synthetic rows",
         SCHEMA: "what its columns are, as declared before any row was read",
         REPORT: "which figures to trust and by how much; open it in any browser",
+        REPORT_JSON: "the same, for machines",
         PAGE: "what was promised, for people; open it in any browser",
         CERTIFICATE: "the same, signed, for machines",
     }
@@ -38,6 +39,11 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
                 if draw.given
                 else []
             ),
+            _prose(
+                "The table is labelled SYNTHETIC in its file's name and footer, in the metadata of each column, and in "
+                "the attributes that pandas keeps. Keep the label when you convert it."
+            ),
+            "",
             _prose(
                 "Relations between columns that were never measured are not to be trusted: read the report before "
                 "drawing conclusions."

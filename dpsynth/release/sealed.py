@@ -25,6 +25,7 @@ class Provenance:
         total: the model's noisy estimate of the number of rows.
         model_digest: sha256 of the stored model.
         numerics: how the noise in the answers was made.
+        evaluation: answers that the model was fitted without.
     """
 
     dataset: str
@@ -35,6 +36,7 @@ class Provenance:
     total: float
     model_digest: str
     numerics: str
+    evaluation: Transcript = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
 FILES = ("claim.json", "model.json", "model.npz", "noise.json", "schema.json", "transcript.json", "transcript.npz")
+EVALUATION = ("evaluation.json", "evaluation.npz")
+"""Where a model was checked after it was fitted: the answers that it did not see."""
 KINDS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], Model]] = {
     MarginalModel.kind: MarginalModel.load,
     NetworkModel.kind: NetworkModel.load,
@@ -46,6 +48,7 @@ class StoredModel:
         schema: the public description of the table.
         claim: what the run was charged for.
         numerics: how the noise in the answers was made, as the kernel says it: ``exact``, or ``seeded`` in tests.
+        evaluation: noisy answers that the model was fitted without.
     """
 
     model: Model
@@ -53,12 +56,18 @@ class StoredModel:
     schema: Schema
     claim: Claim
     numerics: str
+    evaluation: Transcript = ()
 
     def to_files(self) -> dict[str, bytes]:
         """The model's files: equal models give equal bytes."""
         header, arrays = self.model.dump()
         answers, values = transcript.dump(self.transcript)
+        checks: dict[str, bytes] = {}
+        if self.evaluation:
+            seen, counts = transcript.dump(self.evaluation)
+            checks = dict(zip(EVALUATION, (_json(seen), npz.pack(counts)), strict=True))
         return {
+            **checks,
             "claim.json": _json(self.claim.to_json()),
             "model.json": _json(header),
             "model.npz": npz.pack(arrays),
@@ -82,6 +91,9 @@ class StoredModel:
                 schema=Schema.from_json(json.loads(files["schema.json"])),
                 claim=Claim.from_json(json.loads(files["claim.json"])),
                 numerics=str(json.loads(files["noise.json"])["numerics"]),
+                evaluation=transcript.load(*(json.loads(files[EVALUATION[0]]), npz.unpack(files[EVALUATION[1]])))
+                if EVALUATION[0] in files
+                else (),
             )
         except (ValueError, KeyError, TypeError, AccountingError, SchemaError) as error:
             reason = str(error)
@@ -169,8 +181,10 @@ class ModelStore:
             return self._memory[digest]
         files, reason = {}, "its files are not those of a model"
         try:
-            if sorted(entry.name for entry in (self.folder / digest).iterdir()) == list(FILES):
-                files = {name: (self.folder / digest / name).read_bytes() for name in FILES}
+            names = sorted(entry.name for entry in (self.folder / digest).iterdir())
+            listed = sorted((*FILES, *EVALUATION) if EVALUATION[0] in names else FILES)
+            if names == listed:
+                files = {name: (self.folder / digest / name).read_bytes() for name in listed}
                 reason = "its content is not what the digest names"
         except OSError as error:
             reason = error.strerror or reason

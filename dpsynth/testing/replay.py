@@ -44,9 +44,17 @@ class ReplayTable:
     """
 
     def __init__(
-        self, rows: Rows, meter: Meter, script: Script, noise: Noise | None = None, numerics: str = "none"
+        self,
+        rows: Rows,
+        meter: Meter,
+        script: Script,
+        noise: Noise | None = None,
+        numerics: str = "none",
+        frame: Meter | None = None,
     ) -> None:
         self.numerics = numerics
+        self._frame = frame
+        self._given: list[Answer] = []
         self._view: PrivateTable = PrivateTable(rows, meter, noise)
         self._meter = meter
         self._script = script
@@ -64,13 +72,25 @@ class ReplayTable:
     @property
     def transcript(self) -> tuple[Answer, ...]:
         """The answers given so far."""
-        return tuple(self._script.answers[: self._script.position])
+        return tuple(self._given)
+
+    @property
+    def for_frame(self) -> ReplayTable:
+        """A view on the same script, charged to the frame's meter, with a transcript of its own."""
+        assert self._frame is not None, "the run was reserved without a frame"
+        view = self.recoded({})
+        view._meter, view._given = self._frame, []
+        return view
+
+    def _next(self, kind: type[Any]) -> Any:
+        self._given.append(self._script.next(kind))
+        return self._given[-1]
 
     def recoded(self, maps: Mapping[str, NDArray[np.integer[Any]]]) -> ReplayTable:
         """A view on the same script."""
         view = object.__new__(ReplayTable)
         view._view, view._meter, view._script = self._view.recoded(maps), self._meter, self._script
-        view.numerics = self.numerics
+        view.numerics, view._frame, view._given = self.numerics, self._frame, self._given
         return view
 
     def count(self, clique: Clique, noise: Gaussian) -> NoisyCounts:
@@ -81,7 +101,7 @@ class ReplayTable:
         """The next scripted counts, one for each clique."""
         self._meter.charge(noise)
         self._script.asked.append(f"count {list(cliques)} {noise}")
-        answers = tuple(self._script.next(NoisyCounts) for _ in cliques)
+        answers = tuple(self._next(NoisyCounts) for _ in cliques)
         for clique, answer in zip(cliques, answers, strict=True):
             assert answer.clique == self.domain.clique(clique), "the script answers another question"
         return answers
@@ -149,7 +169,7 @@ class ReplayTable:
             model.project(candidate)
         self._meter.charge(noise)
         self._script.asked.append(f"select {list(candidates)} {weights} {penalties} {noise}")
-        answer = self._script.next(Selected)
+        answer = self._next(Selected)
         assert answer.candidates == tuple(self.domain.clique(c) for c in candidates), "other candidates were asked"
         choice: Clique = answer.clique
         return choice

@@ -14,10 +14,15 @@ from accountants.events import ADD_OR_REMOVE
 from accountants.lifetime import Lifetime
 from dpsynth.columns import Boolean, Categorical, Coded, Integer
 from dpsynth.measurement import NoisyCounts, Selected
+from dpsynth.release.report import margins
+from dpsynth.release.report import page as html_of
 from dpsynth.release.report.budget import spending
 from dpsynth.release.report.charts import bars, percent, shorten
-from dpsynth.release.report.margins import columns, fits, unmeasured
-from dpsynth.release.report.page import Facts, page
+from dpsynth.release.report.counted import counted
+from dpsynth.release.report.facts import Facts
+from dpsynth.release.report.margins import unmeasured
+from dpsynth.release.report.report import ReleaseReport
+from dpsynth.release.report.verdicts import judged
 from dpsynth.schema import Schema
 from tests.strategies import schemas
 
@@ -41,6 +46,18 @@ def facts(schema, transcript, codes, *, rows=None, total=1000.0, k=1, plan=PLAN,
         codes=codes,
         key_id="c" * 64,
     )
+
+
+def page(known):
+    return html_of.page(ReleaseReport.of(known))
+
+
+def columns(schema, said, codes, rows, total):
+    return margins.columns(schema, counted(said), codes, rows, total)
+
+
+def fits(schema, said, codes, rows, total):
+    return judged(counted(said), schema, codes, rows, total)
 
 
 def measured(schema, clique, sigma=5.0, rows=1000, seed=0):
@@ -235,7 +252,7 @@ def test_margins_of_merged_and_of_joint_measurements():
     assert [bar.measured for bar in b.bars] == [0.7, 0.3, 0.0]
     assert a.source == b.source == ("a", "b")
     (fit,) = fits(
-        (joint,), {"a": np.array([0] * 5 + [2] * 5), "b": np.array([0, 0, 0, 0, 1, 0, 0, 0, 1, 1])}, 10, 100.0
+        schema, (joint,), {"a": np.array([0] * 5 + [2] * 5), "b": np.array([0, 0, 0, 0, 1, 0, 0, 0, 1, 1])}, 10, 100.0
     )
     assert fit.distance == pytest.approx(0)
 
@@ -261,7 +278,7 @@ def test_repeated_looks_at_a_margin_are_one_line():
         NoisyCounts((), np.array(100), 5.0),
     )
     codes = {"a": np.zeros(4, int), "b": np.zeros(4, int)}
-    plain, coarse = fits(said, codes, 4, 100.0)
+    plain, coarse = fits(schema, said, codes, 4, 100.0)
     assert (plain.times, plain.sigma, plain.distance) == (2, pytest.approx(2.4), pytest.approx(0.09))
     assert (coarse.times, coarse.cells, coarse.distance) == (2, 2, pytest.approx(0.3))
     text = " ".join(" ".join(Page(page(facts(schema, said, codes))).text).split())
@@ -271,14 +288,14 @@ def test_repeated_looks_at_a_margin_are_one_line():
 def test_a_margin_below_its_noise_is_not_praised():
     schema = Schema.from_domain({"a": 9, "b": 9})
     codes = uniform(schema, 10_000)
-    for sigma, verdict, said in ((1.0, "close", "within the noise"), (80.0, "blurred", "too noisy to tell")):
+    for sigma, verdict, style in ((1.0, "agrees", "close"), (400.0, "too-noisy", "blurred")):
         counts = np.histogram2d(codes["a"], codes["b"], bins=(range(11), range(11)))[0].astype(np.int64)
         noisy = NoisyCounts(("a", "b"), counts, sigma)
-        (fit,) = fits((noisy,), codes, 10_000, 10_000.0)
+        (fit,) = fits(schema, (noisy,), codes, 10_000, 10_000.0)
         assert fit.verdict == verdict
         html = page(facts(schema, (noisy,), codes, total=10_000.0))
-        assert f'<span class="{verdict}">{said}</span>' in html
-        assert ('class="close"' in html) == (verdict == "close")
+        assert f'<td class="say"><span class="{style}">' in html
+        assert ('<td class="say"><span class="close">' in html) == (verdict == "agrees")
 
 
 def test_a_bin_with_most_rows_is_reported():
@@ -319,15 +336,15 @@ def test_the_noise_alone_is_what_noise_alone_makes():
     distances, stated = [], []
     for _ in range(300):
         noisy = exact + np.rint(rng.normal(0, sigma, 31)).astype(np.int64)
-        (fit,) = fits((NoisyCounts(("a",), noisy, sigma),), codes, total, float(total))
+        (fit,) = fits(schema, (NoisyCounts(("a",), noisy, sigma),), codes, total, float(total))
         distances.append(fit.distance)
         sampling = np.sqrt((sigma / total) ** 2 + exact / total * (1 - exact / total) / total)
         stated.append(fit.noise / (sampling.sum() / (31 * sigma / total)))
-        assert fit.verdict == "close"
+        assert fit.verdict == "agrees"
     assert np.mean(distances) == pytest.approx(np.mean(stated), rel=0.02)
     shifted = {"a": np.where(codes["a"] < 15, 0, codes["a"])}
-    (fit,) = fits((NoisyCounts(("a",), exact, sigma),), shifted, total, float(total))
-    assert fit.verdict == "off"
+    (fit,) = fits(schema, (NoisyCounts(("a",), exact, sigma),), shifted, total, float(total))
+    assert fit.verdict == "contradicts"
     assert schema.domain["a"] == 31
 
 
@@ -372,7 +389,7 @@ def test_the_shares_of_the_budget_add_up():
     assert spent.choices == pytest.approx(events[1])
     assert spent.more == pytest.approx(events[2])
     assert spent.unused == pytest.approx(events[3])
-    assert sum((spent.totals, spent.ones, spent.more, spent.choices, spent.unused)) == pytest.approx(1)
+    assert sum((spent.totals, spent.ones, spent.more, spent.choices, spent.checks, spent.unused)) == pytest.approx(1)
     assert [look.share for look in spent.looks] == pytest.approx([events[0] / 2, events[0] / 2, events[1], events[2]])
 
 
@@ -394,7 +411,7 @@ def test_a_table_drawn_with_columns_supplied_is_not_called_a_bad_fit():
     schema = Schema.from_domain({"a": 3, "b": 3})
     said = (measured(schema, ("a",)), measured(schema, ("a", "b")))
     codes = {a: np.zeros(1000, dtype=np.int64) for a in ("a", "b")}
-    assert "does not fit" in page(facts(schema, said, codes))
+    assert "contradicts its measurement" in page(facts(schema, said, codes))
     html = page(facts(schema, said, codes, given=("a",)))
-    assert "does not fit" not in html
+    assert "contradicts" not in html
     assert "Not compared" in html

@@ -102,6 +102,23 @@ def test_any_file_changed_is_broken(folder, place, name, damage, tmp_path):
     assert check(folder) == 1
 
 
+def test_a_release_from_before_reports_had_json_is_intact(folder, release):
+    """Certificates of 0.1.0 sign five files. The sixth may not be missing where it was signed, nor come unsigned."""
+    json_file, raw = folder / "report.json", (folder / "report.json").read_bytes()
+    json_file.unlink()
+    assert "lacks report.json" in str(verify(folder, {}))
+
+    def six(body):
+        body["subject"] = [s for s in body["subject"] if s["name"] != "report.json"]
+
+    (folder / "certificate.json").write_bytes(forge(release, six, folder=folder))
+    assert check(folder) == 3
+    assert "these are the 5 files that were signed" in str(verify(folder, {}))
+    json_file.write_bytes(raw)
+    assert check(folder) == 1
+    assert "nobody signed the file report.json" in str(verify(folder, {}))
+
+
 @pytest.mark.parametrize("name", ["raw.csv", ".hidden", "synthetic.parquet.bak", "\x1b[31mred", "é\udcff"])
 def test_a_file_nobody_signed_is_broken(folder, place, name):
     (folder / name).write_bytes(b"")

@@ -121,7 +121,7 @@ def test_every_release_function_refuses_it(made, placed, tmp_path):
         lambda: StoredModel(made, (), model.schema, model.claim, "none").to_files(),
         lambda: model.sample(given=made),
         lambda: Release.write(made, tmp_path / "release"),
-        lambda: Release({}, "", {name: made if name == TABLE else b"" for name in FILES}, True).write(
+        lambda: Release({}, "", "", None, {name: made if name == TABLE else b"" for name in FILES}, True).write(
             tmp_path / "release"
         ),
     ]

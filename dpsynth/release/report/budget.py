@@ -23,12 +23,14 @@ class Look:
         share: of the release's mu^2 at capacity, 0 to 1; None where it cannot be told apart.
         sigma: noise of each cell in rows; None for a choice.
         cells: noisy cells that came of it; for a choice, the cliques on offer.
+        unseen: whether it checks the model, which was fitted without it.
     """
 
     clique: Clique
     share: float | None
     sigma: float | None
     cells: int
+    unseen: bool = False
 
     @property
     def measured(self) -> bool:
@@ -42,8 +44,9 @@ class Spending:
 
     Attributes:
         looks: in the order in which they were asked.
-        totals, ones, more, choices, unused: shares of mu^2 by kind: counts of all rows, of single columns, of
-            several columns together, choices of what to count, and what was charged but not used.
+        totals, ones, more, choices, checks, unused: shares of mu^2 by kind: counts of all rows, of single columns, of
+            several columns together, choices of what to count, counts that check the model, and what was charged but
+            not used.
     """
 
     looks: tuple[Look, ...]
@@ -51,10 +54,16 @@ class Spending:
     ones: float
     more: float
     choices: float
+    checks: float
     unused: float
 
 
-def spending(claim: Claim, charged: Mapping[str, Sequence[Mapping[str, Any]]], transcript: Transcript) -> Spending:
+def spending(
+    claim: Claim,
+    charged: Mapping[str, Sequence[Mapping[str, Any]]],
+    transcript: Transcript,
+    evaluation: Transcript = (),
+) -> Spending:
     """Match the answers with what they cost.
 
     A marginal with noise sigma costs ``(k/sigma)^2`` alone or stacked with others, so counts need no matching;
@@ -79,13 +88,19 @@ def spending(claim: Claim, charged: Mapping[str, Sequence[Mapping[str, Any]]], t
                 price = next(prices, None)
                 share_of = None if price is None else price / capacity
                 looks.append(Look(answer.clique, share_of, None, len(answer.candidates)))
+    for answer in evaluation:
+        if isinstance(answer, NoisyCounts):
+            share = (k / answer.sigma) ** 2 / capacity
+            looks.append(Look(answer.clique, share, answer.sigma, prod(answer.values.shape), unseen=True))
+    fitted = [look for look in looks if not look.unseen]
     spent = sum(_mu_squared(event) for event in ran) / capacity
     return Spending(
         tuple(looks),
-        totals=_sum(look for look in looks if look.measured and not look.clique),
-        ones=_sum(look for look in looks if look.measured and len(look.clique) == 1),
-        more=_sum(look for look in looks if look.measured and len(look.clique) > 1),
+        totals=_sum(look for look in fitted if look.measured and not look.clique),
+        ones=_sum(look for look in fitted if look.measured and len(look.clique) == 1),
+        more=_sum(look for look in fitted if look.measured and len(look.clique) > 1),
         choices=sum(choices) / capacity,
+        checks=_sum(look for look in looks if look.unseen),
         unused=max(0.0, 1.0 - spent),
     )
 

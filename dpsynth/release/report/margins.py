@@ -1,23 +1,24 @@
-"""Released margins beside the noisy ones that were measured, with the error that noise alone would make.
+"""Columns as released beside what was measured of them, and the pairs of which nothing was.
 
 Everything here is a function of noisy answers, of the synthetic rows and of the public schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
-from math import pi, prod, sqrt
-from typing import Any
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dpsynth.columns import BinnedBase, ColumnBase
+from dpsynth.columns import BinnedBase, Categorical, Coded, ColumnBase, Ordinal
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.encoding import Encoder
 from dpsynth.measurement import NoisyCounts
+from dpsynth.release.report.counted import Counted
+from dpsynth.release.report.verdicts import Fit, Verdict
 from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
@@ -25,10 +26,10 @@ MOST_CELLS = 24
 """Cells drawn for one column; more are merged."""
 CROWDED = 0.8
 """Share of the released rows from which one bin of a column is reported as holding too many."""
-BLURRED = 0.1
-"""Distance made by noise alone from which a margin cannot be told right from wrong."""
 SIGNIFICANT = 3.0
 """Standard deviations of noise from which an out-of-domain count is reported: by chance once in 740 columns."""
+NEARLY = 0.99
+"""Share of the rows, less two standard deviations of noise, from which a column holds one value alone, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class ColumnMargin:
         bars: its cells.
         outside: noisy rows outside the codebook where they stand out of the noise, with their sigma.
         crowded: a bin of more than one value with most of the released rows, and its share of them.
+        label: for people, None where the schema has none.
+        fit: how the table lies to what was measured; None where nothing was, or columns were supplied.
+        wrong_codebook: whether most rows are outside the codebook, so that the column comes out empty.
+        remarks: what else its noisy counts say, a sentence each.
+        cells: how many it has, whatever was merged.
     """
 
     name: str
@@ -70,119 +76,59 @@ class ColumnMargin:
     bars: tuple[Bar, ...]
     outside: tuple[float, float] | None
     crowded: tuple[str, float] | None = None
+    label: str | None = None
+    fit: Fit | None = None
+    wrong_codebook: bool = False
+    remarks: tuple[str, ...] = ()
+    cells: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Counted:
-    """One margin as measured, repeats averaged. Their noise is independent, so weights of 1/sigma^2 are best.
+def columns(
+    schema: Schema, measured: Sequence[Counted], codes: Codes, rows: int, total: float, fits: Sequence[Fit] = ()
+) -> Iterator[ColumnMargin]:
+    """Every column with its best noisy margin, in schema order.
 
-    Attributes:
-        clique, recoding: as of the answers.
-        values: weighted mean of the noisy counts.
-        sigma: its noise in one cell, in rows.
-        times: how many answers went into it.
+    Args:
+        schema: the public description of the table.
+        measured: all margins.
+        codes, rows: the released rows, encoded, and how many.
+        total: of the real table, as estimated.
+        fits: of the measured margins.
     """
-
-    clique: Clique
-    recoding: Mapping[str, NDArray[np.int64]]
-    values: NDArray[np.float64]
-    sigma: float
-    times: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """How a released margin lies to a measured one.
-
-    Attributes:
-        clique: the columns.
-        cells: of the margin.
-        sigma: noise of one cell, in rows.
-        times: how often it was measured.
-        distance: total variation distance between the noisy measurement and the table.
-        noise: what that distance would be on average if the table were right and only noise (and the drawing
-            of finitely many rows) stood between.
-        spread: standard deviation of `noise`.
-    """
-
-    clique: Clique
-    cells: int
-    sigma: float
-    times: int
-    distance: float
-    noise: float
-    spread: float
-
-    @property
-    def verdict(self) -> str:
-        """``close``, ``off`` (more than noise explains) or ``blurred`` (the noise itself is as large as the signal)."""
-        if self.distance > self.noise + 3 * self.spread and self.distance - self.noise > 0.01:
-            return "off"
-        return "blurred" if self.noise > BLURRED else "close"
-
-
-def fits(transcript: Transcript, codes: Codes, rows: int, total: float) -> Iterator[Fit]:
-    """The fit of every measured margin but the total, in the order first measured."""
-    for answer in counted(transcript):
-        if not answer.clique:
-            continue
-        measured = answer.values / total
-        released = _released(answer, codes) / rows
-        deviation = np.sqrt((answer.sigma / total) ** 2 + released * (1 - released) / rows)
-        yield Fit(
-            clique=answer.clique,
-            cells=prod(answer.values.shape),
-            sigma=answer.sigma,
-            times=answer.times,
-            distance=0.5 * float(np.abs(measured - released).sum()),
-            noise=0.5 * sqrt(2 / pi) * float(deviation.sum()),
-            spread=0.5 * sqrt(1 - 2 / pi) * float(np.sqrt((deviation**2).sum())),
-        )
-
-
-def counted(transcript: Transcript) -> list[Counted]:
-    """Every measured margin once, in the order first measured."""
-    alike: dict[Any, list[NoisyCounts]] = {}
-    for answer in transcript:
-        if isinstance(answer, NoisyCounts):
-            recoding = tuple((name, map_.tobytes()) for name, map_ in sorted((answer.recoding or {}).items()))
-            alike.setdefault((answer.clique, recoding), []).append(answer)
-    return [_averaged(answers) for answers in alike.values()]
-
-
-def _averaged(answers: list[NoisyCounts]) -> Counted:
-    precision = sum(answer.sigma**-2 for answer in answers)
-    values = np.sum([answer.values * (answer.sigma**-2 / precision) for answer in answers], axis=0)
-    first = answers[0]
-    return Counted(first.clique, first.recoding or {}, np.asarray(values), precision**-0.5, len(answers))
-
-
-def columns(schema: Schema, transcript: Transcript, codes: Codes, rows: int, total: float) -> Iterator[ColumnMargin]:
-    """Every column with its best noisy margin, in schema order."""
-    encoder, domain, measured = Encoder(schema), schema.domain, counted(transcript)
+    encoder, domain, labels = Encoder(schema), schema.domain, {c.name: c.label for c in schema.columns}
     for column in schema.encoded:
-        name, labels = column.name, encoder.decode_labels(column.name)
+        name, cells = column.name, encoder.decode_labels(column.name)
         released = np.bincount(codes[name], minlength=domain[name]) / rows
-        crowded = _crowded(column, labels, released)
+        crowded = _crowded(column, cells, released)
         answer = _best(measured, name)
         if answer is None:
-            unknown = [Bar(label, None, None, float(x)) for label, x in zip(labels, released, strict=True)]
+            unknown = [Bar(cell, None, None, float(x)) for cell, x in zip(cells, released, strict=True)]
             bars = _merge(unknown, ordered=column.ordered, special=domain[name] - column.cells)
-            yield ColumnMargin(name, None, 0, None, bars, None, crowded)
+            yield ColumnMargin(name, None, 0, None, bars, None, crowded, labels[name], cells=len(cells))
             continue
-        counts, sigma = _one_way(answer, name)
-        parts = _parts(answer, name, domain)
-        bars = _merge(
-            [
-                Bar(_joined([labels[c] for c in part]), float(n) / total, sigma / total, float(released[part].sum()))
-                for part, n in zip(parts, counts, strict=True)
-            ],
-            ordered=column.ordered,
-            special=sum(int(part[0]) >= column.cells for part in parts),
+        counts, sigma = answer.one_way(name)
+        parts = answer.parts(name, domain)
+        every = [
+            Bar(_joined([cells[c] for c in part]), float(n) / total, sigma / total, float(released[part].sum()))
+            for part, n in zip(parts, counts, strict=True)
+        ]
+        special = sum(int(part[0]) >= column.cells for part in parts)
+        outside = _outside(measured, name, domain)
+        found = outside is not None and outside[0] > SIGNIFICANT * outside[1]
+        yield ColumnMargin(
+            name=name,
+            source=answer.clique,
+            times=answer.times,
+            sigma=sigma,
+            bars=_merge(every, ordered=column.ordered, special=special),
+            outside=outside if found else None,
+            crowded=crowded,
+            label=labels[name],
+            fit=_headline([fit for fit in fits if fit.clique == (name,)]),
+            wrong_codebook=outside is not None and found and outside[0] - 2 * outside[1] > total / 2,
+            remarks=tuple(_remarks(column, parts, counts / total, sigma / total)),
+            cells=len(cells),
         )
-        alone = parts[-1].tolist() == [domain[name] - 1]
-        outside = (float(counts[-1]), sigma) if alone and counts[-1] > SIGNIFICANT * sigma else None
-        yield ColumnMargin(name, answer.clique, answer.times, sigma, bars, outside, crowded)
 
 
 def unmeasured(domain: Domain, transcript: Transcript) -> dict[str, tuple[str, ...]]:
@@ -210,32 +156,48 @@ def _crowded(column: ColumnBase, labels: list[str], released: NDArray[np.float64
     return (labels[fullest], share) if share > CROWDED and beyond - low > 1 else None
 
 
-def _best(measured: list[Counted], name: str) -> Counted | None:
+def _best(measured: Sequence[Counted], name: str) -> Counted | None:
     """What says most of one column: not merged if possible, then the least noise."""
     covering = [answer for answer in measured if name in answer.clique]
-    return min(covering, key=lambda answer: (name in answer.recoding, _one_way(answer, name)[1]), default=None)
+    return min(covering, key=lambda answer: (name in answer.recoding, answer.one_way(name)[1]), default=None)
 
 
-def _one_way(answer: Counted, name: str) -> tuple[NDArray[np.float64], float]:
-    axis = answer.clique.index(name)
-    others = tuple(i for i in range(answer.values.ndim) if i != axis)
-    merged = prod(answer.values.shape[i] for i in others)
-    return answer.values.sum(axis=others), answer.sigma * sqrt(merged)
+def _outside(measured: Sequence[Counted], name: str, domain: Domain) -> tuple[float, float] | None:
+    """Noisy rows outside the codebook and their sigma, where they were counted apart from others: least noise first."""
+    found = []
+    for answer in measured:
+        if name in answer.clique:
+            alone = [i for i, part in enumerate(answer.parts(name, domain)) if part.tolist() == [domain[name] - 1]]
+            counts, sigma = answer.one_way(name)
+            found += [(float(counts[i]), sigma) for i in alone]
+    return min(found, key=lambda pair: pair[1], default=None)
 
 
-def _parts(answer: Counted, name: str, domain: Domain) -> list[NDArray[np.int64]]:
-    """Base codes behind each cell counted."""
-    map_ = answer.recoding.get(name)
-    if map_ is None:
-        return [np.array([code]) for code in range(domain[name])]
-    return [np.flatnonzero(map_ == cell) for cell in range(answer.values.shape[answer.clique.index(name)])]
+def _headline(fits: Sequence[Fit]) -> Fit | None:
+    """The fit that a column is judged by: a contradiction before all else, then the narrowest bound."""
+    return min(fits, key=lambda fit: (fit.verdict is not Verdict.CONTRADICTS, -fit.least, fit.bound), default=None)
 
 
-def _released(answer: Counted, codes: Codes) -> NDArray[np.float64]:
-    axes = [answer.recoding[a][codes[a]] if a in answer.recoding else codes[a] for a in answer.clique]
-    flat = np.ravel_multi_index([np.asarray(axis, dtype=np.int64) for axis in axes], answer.values.shape)
-    size = prod(answer.values.shape)
-    return np.bincount(flat, minlength=size).reshape(answer.values.shape).astype(np.float64)
+def _remarks(
+    column: ColumnBase, parts: list[NDArray[np.int64]], shares: NDArray[np.float64], sigma: float
+) -> Iterator[str]:
+    """What a reader would otherwise stumble over, as far as it stands out of the noise."""
+    values = [i for i, part in enumerate(parts) if int(part[0]) < column.cells]
+    if sigma > (1 - NEARLY) * 5:  # nothing of this can be told
+        return
+    missing = [i for i, part in enumerate(parts) if part.tolist() == [column.missing_code]]
+    if missing and shares[missing[0]] >= NEARLY - 2 * sigma:
+        yield "Empty in nearly every row, as measured."
+    elif len(values) > 1 and max(shares[i] for i in values) >= NEARLY - 2 * sigma:
+        yield "Nearly every row is in one cell, as measured: the column says next to nothing of anyone."
+        if isinstance(column, BinnedBase) and int(np.argmax(shares)) in (values[0], values[-1]):
+            yield "Values beyond the declared bounds are counted there: are bounds and unit right?"
+    below = sum(bool(shares[i] < SIGNIFICANT * sigma) for i in values)
+    if isinstance(column, Categorical | Ordinal | Coded) and below > 0:
+        yield (
+            f"{below} of {len(values)} values stay below the noise (three standard deviations, "
+            f"{100 * SIGNIFICANT * sigma:.2g} % of the rows): how frequent they are, nobody can tell."
+        )
 
 
 def _merge(bars: list[Bar], *, ordered: bool, special: int) -> tuple[Bar, ...]:
@@ -284,4 +246,4 @@ def _joined(labels: list[str]) -> str:
     return " or ".join(labels) if len(labels) <= 3 else f"{labels[0]} or {len(labels) - 1} others"
 
 
-__all__ = ["Bar", "ColumnMargin", "Counted", "Fit", "columns", "counted", "fits", "unmeasured"]
+__all__ = ["Bar", "ColumnMargin", "columns", "unmeasured"]

@@ -1,0 +1,125 @@
+"""What a survey finds: a noisy number of rows, and how much of each column is missing or outside its codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accountants import Allowance, Budget, Claim, FixedPlan, Gaussian, PrivacyUnit
+from dpsynth.generators.base import PrivateTable
+from dpsynth.measurement import NoisyCounts
+from dpsynth.schema import Schema
+
+GENERATOR = "survey"
+"""What its claim says in place of a generator: no model is made, so nothing can ever be drawn from it."""
+_VALUE, _MISSING, _OUTSIDE = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """One column: noisy shares of the rows, cut off at 0 and 1.
+
+    Attributes:
+        name: of the column.
+        missing: None where the schema declares no missing cells.
+        outside: cells that the codebook does not list, an undeclared missing one included.
+        sigma: standard deviation of either.
+    """
+
+    name: str
+    missing: float | None
+    outside: float
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Noisy answers, paid for and public.
+
+    Attributes:
+        rows, sigma: noisy number of rows after bounding, and its standard deviation.
+        columns: one by one.
+        budget: what it cost.
+    """
+
+    rows: float
+    sigma: float
+    columns: tuple[Surveyed, ...]
+    budget: Budget
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "rows": self.rows,
+            "sigma": self.sigma,
+            "columns": [asdict(column) for column in self.columns],
+            "budget": self.budget.to_json(),
+        }
+
+
+def survey_claim(schema: Schema, budget: Budget) -> Claim:
+    """What the ledger is asked for: one Gaussian event with all of the budget.
+
+    Raises:
+        PlanError: the budget leaves nothing to spend.
+    """
+    return Claim(
+        budget=budget,
+        unit=PrivacyUnit(schema.unit, schema.at_most),
+        plan=Allowance(budget).calibrate(lambda scale: FixedPlan([Gaussian(scale)])),
+        generator=GENERATOR,
+        schema_digest=schema.digest,
+        schema_origin=schema.origin,
+        assumptions=("the schema: column names, types, categories, bounds and bins",),
+    )
+
+
+def ask(private: PrivateTable, look: Gaussian, schema: Schema) -> tuple[NoisyCounts, ...]:
+    """One stacked look: for each column how many cells hold a value, nothing, or something else.
+
+    Raises:
+        UnplannedEvent: the plan has no such look; nothing was looked at.
+    """
+    names = schema.domain.attributes
+    return private.recoded({column.name: _kinds(column) for column in schema.encoded}).count_all(
+        [(name,) for name in names], look
+    )
+
+
+def read(answers: Sequence[NoisyCounts], schema: Schema, budget: Budget) -> Survey:
+    """The answers of `ask`, for people. The number of rows is the mean over columns: each of them counted all rows."""
+    totals = [float(answer.values.sum()) for answer in answers]
+    spread = [answer.sigma**2 * answer.values.size for answer in answers]
+    rows, sigma = float(np.mean(totals)), sqrt(sum(spread)) / len(answers)
+    base = max(rows, 1.0)
+
+    def share(value: float) -> float:
+        return min(1.0, max(0.0, value / base))
+
+    columns = tuple(
+        Surveyed(
+            column.name,
+            None if column.missing_code is None else share(float(answer.values[_MISSING])),
+            share(float(answer.values[-1])),
+            answer.sigma / base,
+        )
+        for column, answer in zip(schema.encoded, answers, strict=True)
+    )
+    return Survey(max(0.0, rows), sigma, columns, budget)
+
+
+def _kinds(column: Any) -> NDArray[np.int64]:
+    """The kind of every code: a value, missing where that is declared, or outside."""
+    kinds = np.full(column.size, _VALUE, dtype=np.int64)
+    if column.missing_code is not None:
+        kinds[column.missing_code] = _MISSING
+    kinds[column.outside_code] = _OUTSIDE if column.missing_code is not None else _OUTSIDE - 1
+    return kinds
+
+
+__all__ = ["GENERATOR", "Survey", "Surveyed", "ask", "read", "survey_claim"]

@@ -1,0 +1,104 @@
+"""A survey: one charged look, noisy figures, and nothing to draw from."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+import dpsynth as dp
+from accountants import Budget, GateRefused, Ledger, SigningKey, Status
+from dpsynth import session
+from dpsynth.cli import main
+from dpsynth.errors import KernelError, SourceError
+from dpsynth.schema import Schema
+from dpsynth.survey import GENERATOR, survey_claim
+from tests.helpers import SCHEMA, schema, table
+
+BUDGET = Budget("0.5")
+
+
+def account(epsilon=3):
+    return Ledger("sqlite://", SigningKey.generate()).open("visits", Budget(epsilon))
+
+
+def test_figures_are_those_of_the_table_within_their_noise():
+    odd = Schema.loads(
+        """
+columns:
+  kind: {type: categorical, values: [a, b], missing: true}
+  number: {type: integer, min: 0, max: 9}
+"""
+    )
+    data = pd.DataFrame({"kind": ["a", "b", None, "who"] * 5000, "number": [1, 2, "x", None] * 5000})
+    found = session.survey(odd, data, account(), Budget(1))
+    assert found.rows == pytest.approx(20_000, abs=6 * found.sigma)
+    kind, number = found.columns
+    assert kind.missing == pytest.approx(0.25, abs=6 * kind.sigma + 6 * found.sigma / 20_000)
+    assert kind.outside == pytest.approx(0.25, abs=6 * kind.sigma + 6 * found.sigma / 20_000)
+    assert number.missing is None
+    assert number.outside == pytest.approx(0.5, abs=6 * number.sigma + 6 * found.sigma / 20_000)
+
+
+def test_it_is_charged_whole_and_nothing_is_drawn_from_it():
+    acc = account()
+    session.survey(schema(), table(), acc, BUDGET)
+    (made,) = acc.state.releases.values()
+    assert (made.status, made.model, made.generator) == (Status.COMMITTED, None, GENERATOR)
+    assert made.charge.mu_squared == survey_claim(schema(), BUDGET).capacity
+    assert [event["count"] for event in made.charged["plan"]] == [1]
+    assert made.claim.profile.epsilon(BUDGET.delta) <= float(BUDGET.epsilon)
+
+
+def test_what_the_account_cannot_pay_is_not_asked():
+    acc = account("0.1")
+    with pytest.raises(GateRefused):
+        session.survey(schema(), table(), acc, BUDGET)
+    assert acc.state.releases == {}
+    with pytest.raises(SourceError):
+        session.survey(schema(), table().drop(columns="age"), account(), BUDGET)
+
+
+def test_a_look_that_fails_is_charged(monkeypatch):
+    acc = account()
+
+    def broken(*_):
+        raise KernelError("withheld")
+
+    monkeypatch.setattr(session.survey_, "ask", broken)
+    with pytest.raises(KernelError):
+        session.survey(schema(), table(), acc, BUDGET)
+    assert [made.status for made in acc.state.releases.values()] == [Status.FORFEITED]
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_table_of_no_rows_gives_figures_too(rows):
+    found = session.survey(schema(), table().head(rows), account(), BUDGET)
+    assert found.rows >= 0
+    assert np.isfinite([each.outside for each in found.columns]).all()
+
+
+def test_the_command_charges_says_so_and_gives_json(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DPSYNTH_HOME", str(tmp_path / "home"))
+    (tmp_path / "s.yaml").write_text(SCHEMA)
+    table(2000).to_csv("t.csv", index=False)
+
+    def say(line, code=0):
+        done = CliRunner().invoke(main, line.split())
+        assert done.exit_code == code, done.output
+        return done.stdout
+
+    say("ledger open visits --epsilon 3")
+    text = say("inspect s.yaml --epsilon 1 --data t.csv --dataset visits --charge 0.5")
+    assert "Survey, charged epsilon 0.5" in text
+    assert "missing, " in text
+    body = json.loads(say("inspect s.yaml --data t.csv --dataset visits --charge 0.25 --json"))
+    assert body["survey"]["rows"] > 1000
+    assert body["rows"] == 400  # as declared
+    assert GENERATOR in say("ledger show visits")
+    assert len(dp.open_ledger().account("visits").state.releases) == 2
+    say("inspect s.yaml --data t.csv --charge 0.5", 2)
+    say("inspect s.yaml --data t.csv --dataset visits --charge nonsense", 2)
+    say("inspect s.yaml --data t.csv --dataset visits --charge 9", 4)
