@@ -18,14 +18,12 @@ from dpsynth.generators.expected import Expected
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_for
+from dpsynth.generators.round import SELECT_SHARE, Round
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
 from dpsynth.graphical import GraphicalModel, ModelTooLarge, RakedModel, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
-
-_HALF_NORMAL = math.sqrt(2 / math.pi)
-"""Expected absolute value of a standard normal."""
 
 _WORTH_A_LOOK = 0.05
 """Share of mu squared below which the one-ways are not measured again, and nothing beyond the tree."""
@@ -90,7 +88,7 @@ class AIM:
     fine_share: float = 0.15
     one_way_error: float = 0.002
     one_way_most: float = 0.5
-    select_share: float = 0.1
+    select_share: float = SELECT_SHARE
     rounds_per_column: float = 4.0
     anneal: float = 4.0
     denoise: bool = True
@@ -262,7 +260,7 @@ class _Run:
         self._report(f"a tree of {self.graphical.tree.cells} cells")
         return MarginalModel(self.recoding, self._raked() if self.kept else self.graphical)
 
-    def _raked(self) -> RakedModel:
+    def _raked(self) -> RakedModel[GraphicalModel]:
         """The rounds beyond the tree, and the weights that fit all that was measured."""
         recipe, one_ways = self.recipe, {a: self.graphical.project((a,)) for a in self.domain.attributes}
         coarser = coarsened(self.recoding, self.hints, one_ways) if self.coarse else {}
@@ -273,7 +271,6 @@ class _Run:
             self.particles,
             self.rng,
             at_most=self.hints.at_most,
-            select_share=recipe.select_share,
             smoothing=recipe.smoothing,
             tolerance=recipe.tolerance,
         )
@@ -283,11 +280,13 @@ class _Run:
             both = (c for c in self.weights if len(c) == 2 and c[0] in names and c[1] in names)
             pairs: Mapping[Clique, int] = {c: self.weights[c] for c in both}
             looks = min(len(pairs), _COARSE_LOOKS * len(names))
-            rounds.spend(Allotment(groups, names, pairs, self.coarse, looks, min(_BATCH, len(pairs))))
+            each = Round.of(self.coarse / looks, recipe.select_share)
+            rounds.spend(Allotment(groups, names, pairs, each, looks, min(_BATCH, len(pairs))))
             self._report(f"{len(names)} ordered columns in groups")
         if (left := self.view.remaining * (1 - _HAIR)) > _NEGLIGIBLE * self.budget:
             looks = round(_BEYOND_LOOKS * len(self.domain))
-            rounds.spend(Allotment(self.view, {}, self.pairs, left, looks, min(_BATCH, len(self.pairs))))
+            each = Round.of(left / looks, recipe.select_share)
+            rounds.spend(Allotment(self.view, {}, self.pairs, each, looks, min(_BATCH, len(self.pairs))))
         self._report(f"done, {self.particles} particles")
         return rounds.last()
 
@@ -306,18 +305,16 @@ class _Run:
 
     def _round(self, prices: Mapping[Clique, float], mu_squared: float) -> bool:
         """Choose, measure, fit. False if the model moved less than the noise of the measurement would."""
-        choice = ExponentialMechanism.from_mu_squared(self.recipe.select_share * mu_squared)
-        # A hair less than the rest, so that both together never exceed mu_squared in floats.
-        noise = Gaussian.from_mu_squared((1 - self.recipe.select_share) * mu_squared * (1 - _HAIR))
-        noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self.hints.at_most
+        look = Round.of(mu_squared, self.recipe.select_share)
+        noise_of_a_cell = look.of_a_cell(self.hints.at_most)
         candidates = tuple(prices)
         weights = [self.weights[c] for c in candidates]
         penalties = [
             round(w * (noise_of_a_cell * self.cells[c] + prices[c])) for c, w in zip(candidates, weights, strict=True)
         ]
         expected = Expected(self.graphical, self.rng, sum(len(c) == 2 for c in candidates))
-        chosen = self.view.select(candidates, expected, choice, weights=weights, penalties=penalties)
-        answer = self.view.count(chosen, noise)
+        chosen = self.view.select(candidates, expected, look.choice, weights=weights, penalties=penalties)
+        answer = self.view.count(chosen, look.noise)
         self.measurements += measured([answer])
         try:
             before = self.graphical.project(chosen, self.recipe.max_cells)

@@ -12,7 +12,7 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import Pace
-from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
+from dpsynth.generators.deep.raked import raked
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
 from dpsynth.generators.settings import one_of, positive, whole
@@ -155,10 +155,8 @@ class GAN:
             judge = critic(domain.shape, domain.axes(conditions), self.critic_hidden, self.critic_depth)
         self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints)
         decoder = Decoder.of(domain, fakes.latent, fakes.module).matched(start.shares, start.rng)
-        tilt = tilted(
-            start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints, stage="GAN", done=1.0 - self.pair_share
-        )
-        return NetworkModel(start.recoding, decoder, start.total, tilt)
+        rows = raked(start, decoder, plan, hints, stage="GAN", done=1.0 - self.pair_share)
+        return NetworkModel(start.recoding, rows)
 
     def _train(self, start: Start, judge: Any, loss: CriticLoss, fakes: Fakes, hints: Hints) -> None:
         """Make all planned steps; the generator is then its moving average.

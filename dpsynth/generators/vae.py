@@ -14,7 +14,7 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder, Latent
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
-from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
+from dpsynth.generators.deep.raked import raked
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
 from dpsynth.generators.settings import flag, positive, whole
@@ -91,7 +91,7 @@ class VAE:
         return asdict(self)
 
     def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
-        """One-ways (two looks where the schema has fine grids), and one training.
+        """One-ways (two looks where the schema has fine grids), one training, then choices and counts of pairs.
 
         Raises:
             PlanError: the schema declares no `about_rows`, or PyTorch is not installed.
@@ -132,10 +132,8 @@ class VAE:
         )
         decoder = Decoder.of(start.domain, Latent.standard(self.latent), module["decoder"], start.ordered)
         decoder = decoder.matched(start.shares, start.rng)
-        tilt = tilted(
-            start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints, stage="VAE", done=1.0 - self.pair_share
-        )
-        return NetworkModel(start.recoding, decoder, start.total, tilt)
+        rows = raked(start, decoder, plan, hints, stage="VAE", done=1.0 - self.pair_share)
+        return NetworkModel(start.recoding, rows)
 
     def _module(self, start: Start) -> Any:
         """Encoder and decoder as they start."""

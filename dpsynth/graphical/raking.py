@@ -1,9 +1,10 @@
-"""A model's particles weighted so that they fit what its junction tree has no room for."""
+"""A model's particles weighted so that they fit what the model itself does not: no room for it, or not learnt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -11,8 +12,6 @@ from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.graphical.estimation import Dual, Measurement, combine
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.herding import herded
-from dpsynth.graphical.junction_tree import JunctionTree
-from dpsynth.graphical.model import GraphicalModel
 from dpsynth.graphical.particles import Particles, WeightedSums
 
 _FEWEST = 30.0
@@ -25,8 +24,39 @@ _ONE = 1e-9
 """Sums of weights this near to 1 are left alone."""
 
 
-class RakedModel:
-    """A distribution over particles of a graphical model. Immutable; it answers what a `GraphicalModel` answers.
+class Prior(Protocol):
+    """What particles are drawn from: a graphical model, or a network."""
+
+    @property
+    def domain(self) -> Domain:
+        """The attributes."""
+        ...
+
+    @property
+    def total(self) -> float:
+        """How many rows it stands for."""
+        ...
+
+    @property
+    def potentials(self) -> Mapping[Clique, Array]:
+        """By clique, those that a fit may change; a network has none."""
+        ...
+
+    @property
+    def order(self) -> Clique:
+        """All attributes, such that neighbours go together."""
+        ...
+
+    def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
+        """Rows; with `given`, each completed given its own codes."""
+        ...
+
+
+PriorT = TypeVar("PriorT", bound=Prior)
+
+
+class RakedModel(Generic[PriorT]):
+    """A distribution over particles of another model. Immutable; it answers what a `GraphicalModel` answers.
 
     Attributes:
         prior: the model that the particles were drawn from.
@@ -35,7 +65,7 @@ class RakedModel:
         cliques: the marginals that were fitted and that drawn rows keep closest.
     """
 
-    def __init__(self, prior: GraphicalModel, particles: Particles, weights: Array, cliques: Sequence[Clique]) -> None:
+    def __init__(self, prior: PriorT, particles: Particles, weights: Array, cliques: Sequence[Clique]) -> None:
         if particles.base != prior.domain:
             raise ValueError(f"particles over {particles.base.sizes}, the model is over {prior.domain.sizes}")
         if weights.shape != (particles.rows,) or not (np.isfinite(weights).all() and weights.min() >= 0):
@@ -56,11 +86,6 @@ class RakedModel:
         """How many rows it stands for."""
         return self.prior.total
 
-    @property
-    def tree(self) -> JunctionTree:
-        """The junction tree of the model that the particles were drawn from."""
-        return self.prior.tree
-
     def project(self, clique: Sequence[str], max_cells: int | None = None) -> Array:
         """Expected counts over `clique`, axes in the order given, in rows; they sum to `total`."""
         return self.particles.marginal(clique, self.weights) * self.total
@@ -73,7 +98,7 @@ class RakedModel:
         conditional of the model that the particles were drawn from.
 
         Raises:
-            ValueError, KeyError: as `dpsynth.graphical.sampling.sample`.
+            ValueError, KeyError: as that model's own `sample`.
         """
         if rows < 0:
             raise ValueError(f"rows must be at least 0, got {rows}")
@@ -119,7 +144,7 @@ class RakedModel:
 
 
 def rake(
-    prior: GraphicalModel,
+    prior: PriorT,
     particles: Particles,
     measurements: Sequence[Measurement],
     *,
@@ -127,7 +152,7 @@ def rake(
     smoothing: float = 0.2,
     tolerance: float = 0.1,
     max_evaluations: int = 30,
-) -> tuple[RakedModel, dict[Clique, Array]]:
+) -> tuple[RakedModel[PriorT], dict[Clique, Array]]:
     """Weights under which the particles fit all measurements: `estimate`'s problem, with sums over particles in it.
 
     The particles carry everything the prior knows; potentials of the measured cliques, whether the prior had them or
@@ -136,9 +161,9 @@ def rake(
     (`Coarser`), which costs nothing here, where a junction tree would need room for both.
 
     Args:
-        prior: drew the particles; its potentials are those of its own cliques.
+        prior: drew the particles.
         particles: drawn from it, over its attributes and groups of their codes.
-        measurements: all of the prior's, and more.
+        measurements: all that the prior was fitted to, and more.
         warm: potentials of an earlier call to start from; the prior's by default.
         smoothing, tolerance, max_evaluations: as in `estimate`.
 
@@ -158,4 +183,4 @@ def rake(
     return RakedModel(prior, particles, weights, [c for c in cliques if len(c) > 1]), potentials
 
 
-__all__ = ["RakedModel", "rake"]
+__all__ = ["Prior", "PriorT", "RakedModel", "rake"]

@@ -13,6 +13,8 @@ import dpsynth as dp
 from accountants import Allowance, Budget, FixedPlan, Gaussian, Meter, PlanError, SubsampledGaussian
 from dpsynth.generators import MADE, VAE, NetworkModel, generator_from
 from dpsynth.generators.base import Model
+from dpsynth.generators.deep.network_rows import NetworkRows
+from dpsynth.graphical import RakedModel
 from dpsynth.hints import Hints
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
@@ -26,7 +28,7 @@ from tests.helpers import schema, table
 SMALL = {"steps": 12, "batch": 200, "hidden": 8, "pair_share": 0.0}  # one pace, whose plan is calibrated once
 EVERY = [MADE(**SMALL), VAE(latent=2, **SMALL), MADE(**SMALL | {"hidden": 0}, ordinal=True)]
 NAMES = ["made", "vae", "made-ordinal"]
-TILTED = MADE(**SMALL | {"pair_share": 0.3})
+RAKED = MADE(**SMALL | {"pair_share": 0.3})
 every_generator = pytest.mark.parametrize("generator", EVERY, ids=NAMES)
 
 rng = np.random.default_rng(0)
@@ -86,10 +88,10 @@ def test_the_looks_are_the_same_whatever_the_rows_are(generator):
 
 @pytest.mark.parametrize("content", TABLES.values(), ids=TABLES)
 def test_pairs_after_training_are_asked_whatever_the_answers_were(content):
-    run = Trained(TILTED, *content)
+    run = Trained(RAKED, *content)
     assert run.meter.charged == run.plan.events
     columns = len(content[1])
-    assert len(run.model.tilt.potentials) == (0 if columns == 1 else columns + columns * (columns - 1) // 2)
+    assert isinstance(run.model.rows, NetworkRows if columns == 1 else RakedModel)
     assert run.model.project(("a",)).sum() == pytest.approx(run.model.total)
     header, arrays = run.model.dump()
     again = load_model(json.loads(json.dumps(header)), npz.unpack(npz.pack(arrays)))
@@ -236,14 +238,14 @@ def test_progress_tells_steps_and_rises_to_one(generator):
 def test_progress_tells_pairs():
     heard = []
     with listening(heard.append):
-        Trained(TILTED, *TABLES["two columns"])
+        Trained(RAKED, *TABLES["two columns"])
     done = [step.done for step in heard if step.stage == "MADE"]
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
     assert "pair 1 of 1" in heard[-1].note
 
 
-@pytest.mark.parametrize("generator", [*EVERY[:2], TILTED], ids=["made", "vae", "tilted"])
+@pytest.mark.parametrize("generator", [*EVERY[:2], RAKED], ids=["made", "vae", "raked"])
 def test_from_a_table_of_patients_to_a_release(generator):
     account = dp.open_ledger().open("clinic", dp.Budget(3), filter="sum")
     planned = dp.plan(generator, schema(), dp.Budget(1.0))

@@ -22,9 +22,10 @@ torch = pytest.importorskip("torch")
 
 from dpsynth.generators.deep.critic import bounded, critic, on_fakes  # noqa: E402
 from dpsynth.generators.deep.fakes import Fakes  # noqa: E402
-from dpsynth.generators.deep.pair_looks import pair_looks  # noqa: E402
 from dpsynth.generators.deep.start import Start, seeded  # noqa: E402
 from dpsynth.generators.one_ways import Cleaning  # noqa: E402
+from dpsynth.generators.round import Round  # noqa: E402
+from dpsynth.graphical import RakedModel  # noqa: E402
 from dpsynth.kernel.gradients import SCALE, Gradients  # noqa: E402
 from dpsynth.kernel.losses import RowLoss  # noqa: E402
 from dpsynth.kernel.modules import trained_layers  # noqa: E402
@@ -100,10 +101,10 @@ def test_the_plan_is_one_ways_then_one_training_within_the_budget():
 
 def test_pairs_are_paid_for_after_the_training(chain):
     plan = planned(SMALL, 1, 1000)
-    looks = pair_looks(4, 0.01)
+    looks = Round.of(0.01 / 4).looks * 4
     run = Run(replace(SMALL, pair_share=0.3), *chain, plan=FixedPlan([*plan.events, *looks]))
     assert run.meter.charged == run.plan.events
-    assert run.model.tilt.potentials
+    assert isinstance(run.model.rows, RakedModel)
 
 
 def test_all_of_the_plan_is_used(chain):
@@ -141,8 +142,9 @@ def test_equal_answers_equal_model(chain):
 def test_conditions_follow_the_noisy_one_ways(chain):
     """Their frequencies are the charged answers, not the true ones: rare cells merged, no more and no less."""
     run = Run(SMALL, *chain)
-    assert len(run.model.network.latent.cells) == 4
-    for answer, shares in zip(run.private.transcript, run.model.network.latent.cells, strict=True):
+    cells = run.model.rows.network.latent.cells
+    assert len(cells) == 4
+    for answer, shares in zip(run.private.transcript, cells, strict=True):
         counts = np.maximum(run.model.recoding.one_way(answer).values, 0)
         np.testing.assert_allclose(shares, counts / counts.sum(), atol=0.01)
         true = np.bincount(chain[0][answer.clique[0]], minlength=len(answer.values))

@@ -12,6 +12,7 @@ from dpsynth.generators import AIM
 from dpsynth.generators.coarsening import GROUPS, coarsened
 from dpsynth.generators.raked_rounds import LEAST_PARTICLES, MOST_PARTICLES, Allotment, RakedRounds, particles_for
 from dpsynth.generators.recoding import Recoding
+from dpsynth.generators.round import Round
 from dpsynth.graphical import Measurement, RakedModel, estimate
 from dpsynth.hints import Hints
 from dpsynth.kernel import PrivateTable, Rows
@@ -85,10 +86,10 @@ def test_candidates_pay_for_the_noise_of_k_rows():
     known = [Measurement((a,), np.full(size, 60.0 / size), 1.0) for a, size in domain.sizes.items()]
     prior, asked = estimate(domain, known), []
     for at_most in (1, 3):
-        settings = {"select_share": 0.1, "smoothing": 0.2, "tolerance": 0.1}
+        settings = {"smoothing": 0.2, "tolerance": 0.1}
         rounds = RakedRounds(prior, known, {}, 500, np.random.default_rng(0), at_most=at_most, **settings)
         view = Asked(domain)
-        rounds.spend(Allotment(view, {}, {("a", "b"): 1, ("b", "c"): 2}, 0.02, 1, 1))
+        rounds.spend(Allotment(view, {}, {("a", "b"): 1, ("b", "c"): 2}, Round.of(0.02), 1, 1))
         asked.append(view.penalties[0])
     sigma = 1 / np.sqrt(0.9 * 0.02)
     assert asked[0] == [round(w * 6 * sigma * np.sqrt(2 / np.pi)) for w in (1, 2)]
