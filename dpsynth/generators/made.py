@@ -48,8 +48,8 @@ class MADE:
     """
 
     one_way_share: float = 0.1
-    pair_share: float = 0.0
-    pairs_per_column: float = 1.0
+    pair_share: float = 0.3
+    pairs_per_column: float = 2.0
     hidden: int = 32
     batch: int = BATCH
     steps: int = STEPS

@@ -53,8 +53,8 @@ class VAE:
     """
 
     one_way_share: float = 0.1
-    pair_share: float = 0.0
-    pairs_per_column: float = 1.0
+    pair_share: float = 0.3
+    pairs_per_column: float = 2.0
     latent: int = 8
     beta: float = 1.0
     hidden: int = 64

@@ -13,6 +13,7 @@ import dpsynth as dp
 from accountants import Allowance, Budget, FixedPlan, Gaussian, Meter, PlanError, SubsampledGaussian
 from dpsynth.generators import MADE, VAE, NetworkModel, generator_from
 from dpsynth.generators.base import Model
+from dpsynth.generators.constrained import constrained
 from dpsynth.generators.deep.network_rows import NetworkRows
 from dpsynth.graphical import RakedModel
 from dpsynth.hints import Hints
@@ -99,6 +100,52 @@ def test_pairs_after_training_are_asked_whatever_the_answers_were(content):
         drawn = [each.sample(40, np.random.default_rng(3), given) for each in (run.model, again)]
         for attribute in run.model.domain.attributes:
             np.testing.assert_array_equal(drawn[0][attribute], drawn[1][attribute])
+
+
+def test_pairs_mend_what_training_did_not_learn(chain):
+    """Given columns too: from particles that have the code, and from the network where hardly any does."""
+    settings = SMALL | {"pair_share": 0.7, "pairs_per_column": 2.0}
+    run = Trained(MADE(**settings | {"steps": 2}), *chain, epsilon=4, about_rows=20_000)
+    frame, model = chain[0], run.model
+    drawn, alone = (each.sample(20_000, np.random.default_rng(0)) for each in (model, model.rows.prior))
+    alone = model.recoding.decode(alone, np.random.default_rng(0))
+    for pair in (("a", "b"), ("b", "c")):
+        size = np.prod([chain[1][a] for a in pair])
+        joint = [
+            np.bincount(each[pair[0]] * chain[1][pair[1]] + each[pair[1]], minlength=size) / 20_000
+            for each in (frame, drawn, alone)
+        ]
+        errors = [0.5 * np.abs(each - joint[0]).sum() for each in joint[1:]]
+        assert errors[0] < 0.03 < 0.2 < errors[1]
+    b = model.sample(4000, np.random.default_rng(1), {"a": np.full(4000, 2)})["b"]
+    assert np.mean(b == 2) == pytest.approx(np.mean(frame["b"][frame["a"] == 2] == 2), abs=0.05)
+
+
+def test_constraints_reach_weighted_rows(chain):
+    settings = SMALL | {"pair_share": 0.7, "pairs_per_column": 2.0}
+    model = Trained(MADE(**settings), *chain, epsilon=4, about_rows=20_000).model
+    described = Schema.from_domain(chain[1]).with_constraints({"forbid": {"a": 0, "b": 1}})
+    told = constrained(model, described.rules)
+    assert model.project(("a", "b"))[0, 1] > 0
+    assert told.project(("a", "b"))[0, 1] == 0
+    assert told.project(("b",)) == pytest.approx(model.project(("b",)), rel=0.05)
+    plain = NetworkModel(model.recoding, model.rows.prior)
+    assert constrained(plain, described.rules) is plain
+
+
+def test_models_of_another_version_are_refused():
+    header, arrays = Trained(RAKED, *TABLES["two columns"]).model.dump()
+    with pytest.raises(ValueError, match="version 1; expected 'network', version 2"):
+        load_model(header | {"version": 1}, arrays)
+    with pytest.raises(ValueError, match="particles of 'b' do not fit"):
+        load_model(header, arrays | {"particle_1": arrays["particle_1"] + 200})
+
+
+def test_tables_too_large_for_particles_have_no_pairs():
+    hints = [Hints(about_rows=rows) for rows in (30_000, 3_000_000)]
+    domain, allowance = Schema.from_domain({"a": 3, "b": 2}).domain, Allowance(Budget("1", "1e-6"))
+    plans = [RAKED.plan(domain, allowance, each) for each in hints]
+    assert [len(plan.events) for plan in plans] == [4, 2]
 
 
 @every_generator

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,6 @@ from dpsynth.generators.deep.critic import bounded, critic, on_fakes  # noqa: E4
 from dpsynth.generators.deep.fakes import Fakes  # noqa: E402
 from dpsynth.generators.deep.start import Start, seeded  # noqa: E402
 from dpsynth.generators.one_ways import Cleaning  # noqa: E402
-from dpsynth.generators.round import Round  # noqa: E402
-from dpsynth.graphical import RakedModel  # noqa: E402
 from dpsynth.kernel.gradients import SCALE, Gradients  # noqa: E402
 from dpsynth.kernel.losses import RowLoss  # noqa: E402
 from dpsynth.kernel.modules import trained_layers  # noqa: E402
@@ -97,14 +94,6 @@ def test_the_plan_is_one_ways_then_one_training_within_the_budget():
     cost = 0.1**2 * 200 * math.expm1(training.noise_multiplier**-2)
     assert one_ways.noise_multiplier**-2 / (one_ways.noise_multiplier**-2 + cost) == pytest.approx(0.4)
     assert 0.95 < float(compose(plan.events).epsilon(1e-6)) <= 1.0
-
-
-def test_pairs_are_paid_for_after_the_training(chain):
-    plan = planned(SMALL, 1, 1000)
-    looks = Round.of(0.01 / 4).looks * 4
-    run = Run(replace(SMALL, pair_share=0.3), *chain, plan=FixedPlan([*plan.events, *looks]))
-    assert run.meter.charged == run.plan.events
-    assert isinstance(run.model.rows, RakedModel)
 
 
 def test_all_of_the_plan_is_used(chain):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import combinations
 
@@ -18,10 +19,10 @@ from dpsynth.graphical import RakedModel
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
-_BATCH = 4
-"""Rounds between two fits."""
+_BATCH, _FITS = 4, 8
+"""Rounds between two fits, at least; fits, at most, but for the last."""
 _SMOOTHING, _TOLERANCE = 0.2, 0.1
-_EFFECTIVE = 0.25
+_EFFECTIVE = 0.05
 """Least effective number of particles, over their number: what is left of the network's own variety."""
 
 
@@ -39,6 +40,7 @@ def raked(
     """
     prior, looks = NetworkRows(network, start.total), _after_training(plan)
     if looks is None:
+        report(stage, 1.0, "no pairs are counted")
         return prior
     each, count = looks
     pairs: dict[Clique, int] = dict.fromkeys(combinations(start.domain.attributes, 2), 1)
@@ -53,7 +55,7 @@ def raked(
         tolerance=_TOLERANCE,
         effective=_EFFECTIVE,
     )
-    batch = Allotment(start.view, {}, pairs, each, 0, min(_BATCH, len(pairs)))
+    batch = Allotment(start.view, {}, pairs, each, 0, min(max(_BATCH, math.ceil(count / _FITS)), len(pairs)))
     for first in range(0, count, batch.batch):
         asked = min(batch.batch, count - first)
         rounds.spend(replace(batch, rounds=asked))
