@@ -180,6 +180,9 @@ def test_the_way_out_for_what_may_fail_outright_is_a_command_that_works(make_cla
     policy = Policy(purposes={"research": Budget(3, "2e-10")})
     capped = refused(decide(replace(claim, purpose="research"), account.state, policy), "policy")
     assert "of which half may be set aside" in capped.way_out
+    account.reserve(claim)
+    way = refused(decide(claim, account.state), "lifetime").way_out
+    assert "--delta0 2.47e-10 --delta 1.000247e-6" in way
 
 
 def test_nothing_left(make_claim):

@@ -2,11 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import dpsynth as dp
 from accountants import Allowance, Budget, FixedPlan, Gaussian, Meter, PlanError, SubsampledGaussian
 from accountants.composition import compose
 from dpsynth.domain import Domain
@@ -94,6 +96,13 @@ def test_the_plan_is_one_ways_then_one_training_within_the_budget():
     cost = 0.1**2 * 200 * math.expm1(training.noise_multiplier**-2)
     assert one_ways.noise_multiplier**-2 / (one_ways.noise_multiplier**-2 + cost) == pytest.approx(0.4)
     assert 0.95 < float(compose(plan.events).epsilon(1e-6)) <= 1.0
+
+
+def test_a_plan_of_too_few_steps_says_so_and_no_row_is_asked():
+    schema, budget = Schema.from_domain({"a": 3, "b": 2}, about_rows=1000), Budget("1", "1e-6")
+    few, many = (repr(dp.plan(replace(SMALL, steps=steps), schema, budget)) for steps in (8, 800))
+    assert "warning:   8 steps give the generator 16 of its own" in few
+    assert "warning" not in many
 
 
 def test_all_of_the_plan_is_used(chain):
