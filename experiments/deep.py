@@ -115,7 +115,7 @@ def pairs_error(released: Any, real: Any) -> float:
 
 
 def figure(record: Path) -> Path:
-    """AUROC on the holdout against epsilon, networks at their defaults on Adult, as SVG beside the record."""
+    """AUROC on the holdout against epsilon, on Adult, as SVG beside the record."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -123,12 +123,13 @@ def figure(record: Path) -> Path:
     from matplotlib import pyplot
 
     rows = pd.read_csv(record, sep="\t")
-    rows = rows[(rows["table"] == "adult") & ~rows["settings"].str.contains("pair_share")]
+    rows = rows[rows["table"] == "adult"]
+    rows["label"] = rows["generator"] + rows["settings"].map(lambda s: ", no pairs" if "pair_share" in s else "")
     drawing, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     for axis, model in zip(axes, ("logistic", "boosting"), strict=True):
-        for generator, own in rows.groupby("generator"):
+        for label, own in rows.groupby("label"):
             found = own.groupby("epsilon")[f"auroc_{model}"].agg(["mean", "min", "max"])
-            axis.plot(found.index, found["mean"], marker="o", label=generator)
+            axis.plot(found.index, found["mean"], marker="o", label=label)
             axis.fill_between(found.index, found["min"], found["max"], alpha=0.2)
         axis.set(xscale="log", xlabel="epsilon", title=model)
         axis.grid(alpha=0.3)
