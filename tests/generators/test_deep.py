@@ -57,14 +57,6 @@ class Trained:
         self.model = generator.fit(self.private, self.plan, described.hints)
 
 
-def test_models_of_another_version_are_refused():
-    header, arrays = Trained(RAKED, *TABLES["two columns"]).model.dump()
-    with pytest.raises(ValueError, match="version 1; expected 'network', version 2"):
-        load_model(header | {"version": 1}, arrays)
-    with pytest.raises(ValueError, match="particles of 'b' do not fit"):
-        load_model(header, arrays | {"particle_1": arrays["particle_1"] + 200})
-
-
 @every_generator
 @pytest.mark.parametrize("content", TABLES.values(), ids=TABLES)
 def test_no_table_upsets_it(generator, content):

@@ -40,7 +40,8 @@ def raked(
     """
     prior, looks = NetworkRows(network, start.total), _after_training(plan)
     if looks is None:
-        report(stage, 1.0, "no pairs are counted")
+        if done < 1.0:
+            report(stage, 1.0, "no pairs are counted")
         return prior
     each, count = looks
     pairs: dict[Clique, int] = dict.fromkeys(combinations(start.domain.attributes, 2), 1)
