@@ -27,8 +27,8 @@ class MADE:
 
     One-ways first. They say which cells are merged, and give the biases at which the network starts: as independent
     columns, which is where noise leaves a network that learnt nothing. Then the likelihood of whole rows is trained
-    with all that is left of the budget: a direct layer from the cells of columns before to the logits of a column, and
-    a hidden layer beside it.
+    with most of the budget: a direct layer from the cells of columns before to the logits of a column, and a hidden
+    layer beside it. Last, pairs that it gets most wrong are counted, and its rows weighted to fit them (`raked`).
 
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.

@@ -34,9 +34,10 @@ class VAE:
 
     One-ways first. They say which cells are merged, and what the network starts as: the decoder's biases draw
     independent columns, and each mean of the encoder is a random direction of the rows, centred and of unit variance
-    as far as the one-ways can tell. Then encoder and decoder are trained with all that is left of the budget; each is a
-    linear layer with a hidden layer beside it. Rows are drawn from codes of the prior, which training holds the codes
-    of real rows close to: every column from its probabilities, never the likeliest value.
+    as far as the one-ways can tell. Then encoder and decoder are trained with most of the budget; each is a linear
+    layer with a hidden layer beside it. Rows are drawn from codes of the prior, which training holds the codes of real
+    rows close to: every column from its probabilities, never the likeliest value. Last, pairs that the network gets
+    most wrong are counted, as for `MADE`.
 
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.
