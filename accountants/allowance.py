@@ -36,17 +36,17 @@ def mu_squared_cap(budget: Budget, delta0: Decimal = Decimal(0)) -> Decimal:
     Raises:
         PlanError: slack and `delta0` eat the delta.
     """
-    delta = DOWN.divide(DOWN.subtract(DOWN.subtract(budget.delta, numerical_slack(budget.epsilon)), delta0), 1 - delta0)
-    if delta <= 0 < delta0:
+    slack = numerical_slack(budget.epsilon)
+    if slack >= budget.delta:
         raise PlanError(
-            f"delta0 {delta0:.3g} and the samplers' slack {numerical_slack(budget.epsilon):.3g} leave nothing of delta "
-            f"{budget.delta}; set less aside, or declare a larger delta"
+            f"at epsilon {budget.epsilon} the numerical slack of the samplers is {slack:.3g} and exceeds delta "
+            f"{budget.delta}; choose a smaller epsilon (1 is common, above 10 protects little)"
         )
+    delta = DOWN.divide(DOWN.subtract(DOWN.subtract(budget.delta, slack), delta0), 1 - delta0)
     if delta <= 0:
         raise PlanError(
-            f"at epsilon {budget.epsilon} the numerical slack of the samplers is "
-            f"{numerical_slack(budget.epsilon):.3g} and exceeds delta {budget.delta}; "
-            "choose a smaller epsilon (1 is common, above 10 protects little)"
+            f"delta0 {delta0:.3g} and the samplers' slack {slack:.3g} leave nothing of delta {budget.delta}; "
+            "set less aside, or declare a larger delta"
         )
     cap, step = mu_squared_within(budget.epsilon, delta), Decimal("1e-13")
     while _high((AdaptivePlan(float(DOWN.sqrt(cap))),), delta) > budget.epsilon:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn, final
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _LABEL = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_THREE_UP = Context(prec=3, rounding=ROUND_CEILING)
 
 
 class Rule(StrEnum):
@@ -340,7 +341,7 @@ def _check_labels(claim: Claim, charge: Charge, state: AccountState, policy: Pol
         scope = f"{name} {label!r} on dataset {state.dataset!r}"
         # What an account sets aside for failures, a label may use up to half of its own delta of.
         lifetime = Lifetime.of(cap, state.filter, min(state.lifetime.delta0, cap.delta / 2))
-        refused = _over(Rule.POLICY, claim, charge, spent, lifetime, scope)
+        refused = _over(Rule.POLICY, claim, charge, state, spent, lifetime, scope)
         if refused:
             return refused
     return None
@@ -359,14 +360,16 @@ def _check_ceiling(claim: Claim, charge: Charge, state: AccountState, policy: Po
     if policy.max_lifetime_epsilon is None or policy.max_lifetime_epsilon >= whole.epsilon:
         return None
     ceiling = Lifetime.of(Budget(policy.max_lifetime_epsilon, whole.delta), state.filter, state.lifetime.delta0)
-    return _over(Rule.POLICY, claim, charge, state.spent, ceiling, f"by policy, dataset {state.dataset!r}")
+    return _over(Rule.POLICY, claim, charge, state, state.spent, ceiling, f"by policy, dataset {state.dataset!r}")
 
 
 def _check_lifetime(claim: Claim, charge: Charge, state: AccountState) -> Refused | None:
-    return _over(Rule.LIFETIME, claim, charge, state.spent, state.lifetime, f"dataset {state.dataset!r}")
+    return _over(Rule.LIFETIME, claim, charge, state, state.spent, state.lifetime, f"dataset {state.dataset!r}")
 
 
-def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime, scope: str) -> Refused | None:
+def _over(
+    rule: Rule, claim: Claim, charge: Charge, state: AccountState, spent: Charge, cap: Lifetime, scope: str
+) -> Refused | None:
     if cap.admits(spent, charge):
         return None
     delta = claim.budget.delta
@@ -375,8 +378,7 @@ def _over(rule: Rule, claim: Claim, charge: Charge, spent: Charge, cap: Lifetime
             rule,
             f"the release may fail outright with probability {_delta(charge.delta0)}; {scope} sets "
             f"{_delta(cap.delta0)} of its delta aside for that, of which {_delta(spent.delta0)} is charged.",
-            "Set more aside: `dpsynth ledger open --delta0`, or for an open account `dpsynth ledger amend --delta0`, "
-            "which raises its lifetime delta by as much.",
+            _aside(charge, state),
         )
     if cap.mu_squared is not None:
         figures = (
@@ -413,6 +415,19 @@ def _second_accountant(plan: Plan, frame: tuple[Event, ...], delta: float) -> In
 def _mu(claim: Claim) -> str:
     mu = claim.profile.mu
     return "" if mu is None else f" (mu {_up(mu)})"
+
+
+def _aside(charge: Charge, state: AccountState) -> str:
+    """What admits a charge that more delta must be set aside for, as a command where there is one."""
+    whole = state.lifetime
+    needed = _THREE_UP.create_decimal(UP.add(state.spent.delta0, charge.delta0))
+    if needed <= whole.delta0:
+        return "Policy caps a delta of which half may be set aside: raise that delta."
+    delta = UP.add(whole.budget.delta, needed - whole.delta0)
+    return (
+        f"Set more aside, on top of its lifetime delta: `dpsynth ledger amend {state.dataset} --delta0 "
+        f"{_delta(needed)} --delta {_delta(delta)}`."
+    )
 
 
 def _up(value: float | Decimal) -> str:

@@ -166,7 +166,9 @@ class ReleasePlan:
         return [*lines, *self._warnings()]
 
     def _warnings(self) -> list[str]:
-        """Whether noise will drown the table, as far as a declared number of rows can tell."""
+        """What to expect little of: by what the recipe says of its plan, and by noise over the declared rows."""
+        said = getattr(self.generator, "warnings", None)
+        found = [f"warning:   {line}" for line in (said(self.claim.plan) if said else ())]
         rows, k, columns = self.schema.about_rows, self.claim.unit.at_most, len(self.schema.domain)
         match self.claim.plan:
             case AdaptivePlan(mu=mu):
@@ -174,12 +176,13 @@ class ReleasePlan:
             case FixedPlan(events=(Gaussian(noise_multiplier=z), *_)):
                 noise, what = z * k * math.sqrt(columns), "one-way counts get"
             case _:
-                return []
+                return found
         if rows is None or noise <= DROWNED * rows:
-            return []
+            return found
         return [
+            *found,
             f"warning:   {what} noise of {noise:,.0f} rows a cell, {noise / rows:.0%} of the {rows:,} declared; expect "
-            "little of the table: spend more epsilon, release fewer columns or keep fewer rows of each unit"
+            "little of the table: spend more epsilon, release fewer columns or keep fewer rows of each unit",
         ]
 
 

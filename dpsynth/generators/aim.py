@@ -18,6 +18,7 @@ from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.moment_look import moments_of, scored
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_for
+from dpsynth.generators.round import SELECT_SHARE, Round
 from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
 from dpsynth.graphical import GraphicalModel, JunctionTree, ModelTooLarge, RakedModel, measured
@@ -26,9 +27,6 @@ from dpsynth.graphical.factor import Array
 from dpsynth.graphical.moments import MOMENTS, Moments, significant, with_room
 from dpsynth.hints import Hints
 from dpsynth.progress import report
-
-_HALF_NORMAL = math.sqrt(2 / math.pi)
-"""Expected absolute value of a standard normal."""
 
 _WORTH_A_LOOK = 0.05
 """Share of mu squared below which the one-ways are not measured again, and nothing beyond the tree."""
@@ -98,7 +96,7 @@ class AIM:
     fine_share: float = 0.15
     one_way_error: float = 0.002
     one_way_most: float = 0.5
-    select_share: float = 0.1
+    select_share: float = SELECT_SHARE
     rounds_per_column: float = 4.0
     anneal: float = 4.0
     denoise: bool = True
@@ -293,24 +291,24 @@ class _Run:
         more = self.kept or (self.particles and self.moments is not None and self.moments.pairs)
         return MarginalModel(self.recoding, self._raked() if more else self.graphical)
 
-    def _raked(self) -> RakedModel:
+    def _raked(self) -> RakedModel[GraphicalModel]:
         """The rounds beyond the tree, and the weights that fit all that was measured."""
         recipe = self.recipe
         rounds = RakedRounds(
             self.graphical,
             self.measurements,
-            self.moments,
             self.particles,
             self.rng,
+            moments=self.moments,
             drawn_at=self._drawn_at(),
             at_most=self.hints.at_most,
-            select_share=recipe.select_share,
             smoothing=recipe.smoothing,
             tolerance=recipe.tolerance,
         )
         if (left := self.view.remaining * (1 - _HAIR)) > _NEGLIGIBLE * self.budget:
             looks = round(_BEYOND_LOOKS * len(self.domain))
-            rounds.spend(Allotment(self.view, self.pairs, left, looks, min(_BATCH, len(self.pairs))))
+            each = Round.of(left / looks, recipe.select_share)
+            rounds.spend(Allotment(self.view, self.pairs, each, looks, min(_BATCH, len(self.pairs))))
         self._report(f"done, {self.particles} particles")
         return rounds.last()
 
@@ -338,18 +336,16 @@ class _Run:
 
     def _round(self, prices: Mapping[Clique, float], mu_squared: float) -> bool:
         """Choose, measure, fit. False if the model moved less than the noise of the measurement would."""
-        choice = ExponentialMechanism.from_mu_squared(self.recipe.select_share * mu_squared)
-        # A hair less than the rest, so that both together never exceed mu_squared in floats.
-        noise = Gaussian.from_mu_squared((1 - self.recipe.select_share) * mu_squared * (1 - _HAIR))
-        noise_of_a_cell = _HALF_NORMAL * noise.noise_multiplier * self.hints.at_most
+        look = Round.of(mu_squared, self.recipe.select_share)
+        noise_of_a_cell = look.of_a_cell(self.hints.at_most)
         candidates = tuple(prices)
         weights = [self.weights[c] for c in candidates]
         penalties = [
             round(w * (noise_of_a_cell * self.cells[c] + prices[c])) for c, w in zip(candidates, weights, strict=True)
         ]
         expected = Expected(self.graphical, self.rng, sum(len(c) == 2 for c in candidates))
-        chosen = self.view.select(candidates, expected, choice, weights=weights, penalties=penalties)
-        answer = self.view.count(chosen, noise)
+        chosen = self.view.select(candidates, expected, look.choice, weights=weights, penalties=penalties)
+        answer = self.view.count(chosen, look.noise)
         self.measurements += measured([answer])
         try:
             before = self.graphical.project(chosen, self.recipe.max_cells)

@@ -139,7 +139,8 @@ class Generator(Protocol):
     """A frozen recipe. ``name`` and ``parameters()`` are what the plan, the ledger and the certificate record.
 
     One that trains with idealised numerics says so in an attribute ``numerics = "idealised"``; without it a plan claims
-    ``exact``.
+    ``exact``. One that can tell from a plan that little will come of it has a method ``warnings(plan)``: lines that are
+    shown beside the plan, made of settings and declared figures.
     """
 
     @property

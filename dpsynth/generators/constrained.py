@@ -1,4 +1,4 @@
-"""Marginal models that know the schema's constraints, before a row is drawn."""
+"""Fitted models that know the schema's constraints, before a row is drawn."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dpsynth.constraints.rules import Clause, Rules
 from dpsynth.constraints.shares import share
 from dpsynth.domain import Clique
 from dpsynth.generators.base import Model
+from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import RakedModel
@@ -26,27 +27,39 @@ def constrained(model: Model, rules: Rules) -> Model:
     """The model with what constraints rule out given probability zero, and its marginals fitted again.
 
     It is made from the model and the schema alone, at no cost. Constraints over more cells than the model has room for
-    are left to sampling, and so are models of other kinds. Merged cells carry the share of their base cells that
-    satisfies a constraint. Which cells of a derived column go with an empty base is left to sampling too: where they
-    are drowned in noise, the fit would move the base, which was counted well.
+    are left to sampling, and so is a network whose rows are not weighted. Merged cells carry the share of their base
+    cells that satisfies a constraint. Which cells of a derived column go with an empty base is left to sampling too:
+    where they are drowned in noise, the fit would move the base, which was counted well.
     """
-    if not rules or not isinstance(model, MarginalModel):
+    if not rules or not isinstance(model, MarginalModel | NetworkModel):
         return model
-    limit = 2 * model.graphical.tree.cells + ROOM
-    weights: dict[Clique, NDArray[np.float64]] = {}
-    for columns, table in _tables(model.recoding, rules, limit):
-        clique = model.domain.clique(columns)
-        table = np.clip(table.transpose([columns.index(a) for a in clique]), 0.0, 1.0)
-        if (table < 1).any():
-            weights[clique] = weights[clique] * table if clique in weights else table
+    if isinstance(model, NetworkModel):
+        weights = _weights(model.recoding, rules, ROOM)
+        if not weights or not isinstance(model.rows, RakedModel):
+            return model
+        return NetworkModel(model.recoding, constrain_particles(model.rows, model.rows.prior, weights))
     raked = model.graphical if isinstance(model.graphical, RakedModel) else None
     prior = model.graphical.prior if isinstance(model.graphical, RakedModel) else model.graphical
+    limit = 2 * prior.tree.cells + ROOM
+    weights = _weights(model.recoding, rules, limit)
     held = holding(prior, weights, limit)
     if held:
         prior = constrain(prior, {c: weights[c] for c in held})
     if raked is not None and weights:
         return MarginalModel(model.recoding, constrain_particles(raked, prior, weights))
     return MarginalModel(model.recoding, prior) if held else model
+
+
+def _weights(recoding: Recoding, rules: Rules, limit: int) -> dict[Clique, NDArray[np.float64]]:
+    """For all columns that share ties of at most `limit` merged cells, the share of each combination that satisfies
+    them."""
+    weights: dict[Clique, NDArray[np.float64]] = {}
+    for columns, table in _tables(recoding, rules, limit):
+        clique = recoding.domain.clique(columns)
+        table = np.clip(table.transpose([columns.index(a) for a in clique]), 0.0, 1.0)
+        if (table < 1).any():
+            weights[clique] = weights[clique] * table if clique in weights else table
+    return weights
 
 
 def _tables(recoding: Recoding, rules: Rules, limit: int) -> Iterator[tuple[Clique, NDArray[np.float64]]]:

@@ -12,7 +12,7 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.autoregression import Autoregression
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
-from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
+from dpsynth.generators.deep.raked import raked
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
 from dpsynth.generators.settings import flag, positive, whole
@@ -27,8 +27,8 @@ class MADE:
 
     One-ways first. They say which cells are merged, and give the biases at which the network starts: as independent
     columns, which is where noise leaves a network that learnt nothing. Then the likelihood of whole rows is trained
-    with all that is left of the budget: a direct layer from the cells of columns before to the logits of a column, and
-    a hidden layer beside it.
+    with most of the budget: a direct layer from the cells of columns before to the logits of a column, and a hidden
+    layer beside it. Last, pairs that it gets most wrong are counted, and its rows weighted to fit them (`raked`).
 
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.
@@ -48,8 +48,8 @@ class MADE:
     """
 
     one_way_share: float = 0.1
-    pair_share: float = 0.0
-    pairs_per_column: float = 1.0
+    pair_share: float = 0.3
+    pairs_per_column: float = 2.0
     hidden: int = 32
     batch: int = BATCH
     steps: int = STEPS
@@ -82,7 +82,7 @@ class MADE:
         return asdict(self)
 
     def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
-        """One-ways (two looks where the schema has fine grids), and one training.
+        """One-ways (two looks where the schema has fine grids), one training, then choices and counts of pairs.
 
         Raises:
             PlanError: the schema declares no `about_rows`, or PyTorch is not installed.
@@ -128,10 +128,8 @@ class MADE:
         )
         network = Autoregression.of(start.domain, module, start.ordered)
         network = network.matched(start.shares, start.rng)
-        tilt = tilted(
-            start, lambda: network.draw(PARTICLES, start.rng), plan, hints, stage="MADE", done=1.0 - self.pair_share
-        )
-        return NetworkModel(start.recoding, network, start.total, tilt)
+        rows = raked(start, network, plan, hints, stage="MADE", done=1.0 - self.pair_share)
+        return NetworkModel(start.recoding, rows)
 
 
 __all__ = ["MADE"]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators.recoding import Recoding
+from dpsynth.generators.stored import dump_particles, dump_recoding, load_particles, load_recoding
 from dpsynth.graphical import GraphicalModel, JunctionTree, RakedModel
-from dpsynth.graphical.particles import Particles
 
 
 class MarginalModel:
@@ -24,7 +24,7 @@ class MarginalModel:
 
     kind = "marginal"
 
-    def __init__(self, recoding: Recoding, graphical: GraphicalModel | RakedModel) -> None:
+    def __init__(self, recoding: Recoding, graphical: GraphicalModel | RakedModel[GraphicalModel]) -> None:
         if graphical.domain != recoding.domain:
             raise ValueError(
                 f"the graphical model is over {graphical.domain.sizes}, the recoding over {recoding.domain.sizes}"
@@ -44,10 +44,7 @@ class MarginalModel:
 
     def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
         """`rows` encoded rows; with `given`, each drawn from the model's conditional given its own codes."""
-        merged = self.graphical.sample(rows, rng, self.recoding.encode(given) if given else None)
-        decoded = self.recoding.decode(merged, rng)
-        kept = {a: np.asarray(c).astype(np.int64) for a, c in (given or {}).items()}
-        return {a: kept.get(a, decoded[a]) for a in self.domain.attributes}
+        return self.recoding.sample(self.graphical.sample, rows, rng, given)
 
     def project(self, clique: Clique) -> NDArray[np.float64]:
         """Expected counts over `clique` in the base domain, summing to ``total``."""
@@ -58,23 +55,19 @@ class MarginalModel:
         raked = self.graphical if isinstance(self.graphical, RakedModel) else None
         graphical = self.graphical.prior if isinstance(self.graphical, RakedModel) else self.graphical
         cliques = sorted(graphical.potentials, key=self.domain.axes)
+        arrays: dict[str, NDArray[Any]] = {}
         header = {
             "kind": self.kind,
             "version": _RAKED if raked else _PLAIN,
-            "attributes": list(self.domain.attributes),
-            "shape": list(self.domain.shape),
+            **dump_recoding(self.recoding, arrays),
             "cliques": [list(c) for c in cliques],
             "bags": [list(b) for b in sorted(graphical.tree.bags, key=self.domain.axes)],
             "total": self.total,
         }
-        arrays: dict[str, NDArray[Any]] = {}
-        for i, a in enumerate(self.domain.attributes):
-            arrays[f"map_{i}"] = self.recoding.maps[a].copy()
-            arrays[f"weights_{i}"] = self.recoding.weights[a].copy()
         for i, c in enumerate(cliques):
             arrays[f"potential_{i}"] = np.ascontiguousarray(graphical.potentials[c])
         if raked:
-            header["raked"] = _dump_particles(raked, arrays)
+            header["raked"] = dump_particles(raked, arrays)
         return header, arrays
 
     @classmethod
@@ -90,47 +83,24 @@ class MarginalModel:
                 f"expected {cls.kind!r}, version {_PLAIN} or {_RAKED}"
             )
         try:
-            base = Domain(tuple(header["attributes"]), tuple(int(s) for s in header["shape"]))
-            places = list(enumerate(base.attributes))
-            maps = {a: np.asarray(arrays[f"map_{i}"], dtype=np.int64) for i, a in places}
-            weights = {a: np.asarray(arrays[f"weights_{i}"], dtype=np.float64) for i, a in places}
+            recoding = load_recoding(header, arrays)
             potentials = {
                 tuple(c): np.asarray(arrays[f"potential_{i}"], dtype=np.float64)
                 for i, c in enumerate(header["cliques"])
             }
             total = float(header["total"])
             bags = [tuple(bag) for bag in header["bags"]] if "bags" in header else [*potentials]
-            recoding = Recoding.of(base, maps, weights)
             tree = JunctionTree.of(recoding.domain, bags)
             graphical = GraphicalModel(recoding.domain, potentials, total, tree)
             if header["version"] == _PLAIN:
                 return cls(recoding, graphical)
-            return cls(recoding, _load_particles(graphical, header["raked"], arrays))
+            return cls(recoding, load_particles(graphical, header["raked"], arrays))
         except KeyError as missing:
             raise ValueError(f"incomplete model: {missing} is missing") from missing
 
 
 _PLAIN, _RAKED = 1, 2
 """Versions of what `MarginalModel.dump` writes: without particles, and with them."""
-
-
-def _dump_particles(raked: RakedModel, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """Add the particles to `arrays`; what else there is of them, as JSON."""
-    particles, kept = raked.particles, np.flatnonzero(raked.weights)
-    for i, a in enumerate(raked.domain.attributes):
-        arrays[f"particle_{i}"] = particles.codes(a)[kept]
-    arrays["particle_weights"] = raked.weights[kept]
-    return {"cliques": [list(c) for c in raked.cliques]}
-
-
-def _load_particles(prior: GraphicalModel, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> RakedModel:
-    codes = {a: np.asarray(arrays[f"particle_{i}"], np.int64) for i, a in enumerate(prior.domain.attributes)}
-    rows = len(arrays["particle_weights"])
-    for a, held in codes.items():
-        if held.shape != (rows,) or (rows and not 0 <= held.min() <= held.max() < prior.domain[a]):
-            raise ValueError(f"particles of {a!r} do not fit the model")
-    weights = np.asarray(arrays["particle_weights"], np.float64)
-    return RakedModel(prior, Particles(prior.domain, codes), weights, [tuple(c) for c in header["cliques"]])
 
 
 __all__ = ["MarginalModel"]

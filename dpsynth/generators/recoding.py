@@ -5,7 +5,7 @@ Cells of a listed column are merged where they are rare, neighbours on a fine gr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,6 +135,18 @@ class Recoding:
                 base[held] = within[draw(np.zeros(len(held), dtype=np.int64), table, rng)]
             decoded[attribute] = base.astype(np.int64)
         return decoded
+
+    def sample(
+        self,
+        merged: Callable[[int, np.random.Generator, Codes | None], Codes],
+        rows: int,
+        rng: np.random.Generator,
+        given: Codes | None,
+    ) -> Codes:
+        """Base codes of `rows` rows that `merged` draws over merged cells; given columns are kept as they are."""
+        decoded = self.decode(merged(rows, rng, self.encode(given) if given else None), rng)
+        kept = {a: np.asarray(c).astype(np.int64) for a, c in (given or {}).items()}
+        return {a: kept.get(a, decoded[a]) for a in self.base.attributes}
 
     def spread_again(self, codes: Codes, rng: np.random.Generator) -> Codes:
         """Encoded rows with every cell that was merged drawn anew inside its merged cell; columns as in `codes`."""

@@ -14,7 +14,7 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder, Latent
 from dpsynth.generators.deep.network_model import NetworkModel
 from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
-from dpsynth.generators.deep.pair_rounds import PARTICLES, tilted
+from dpsynth.generators.deep.raked import raked
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
 from dpsynth.generators.settings import flag, positive, whole
@@ -34,9 +34,10 @@ class VAE:
 
     One-ways first. They say which cells are merged, and what the network starts as: the decoder's biases draw
     independent columns, and each mean of the encoder is a random direction of the rows, centred and of unit variance
-    as far as the one-ways can tell. Then encoder and decoder are trained with all that is left of the budget; each is a
-    linear layer with a hidden layer beside it. Rows are drawn from codes of the prior, which training holds the codes
-    of real rows close to: every column from its probabilities, never the likeliest value.
+    as far as the one-ways can tell. Then encoder and decoder are trained with most of the budget; each is a linear
+    layer with a hidden layer beside it. Rows are drawn from codes of the prior, which training holds the codes of real
+    rows close to: every column from its probabilities, never the likeliest value. Last, pairs that the network gets
+    most wrong are counted, as for `MADE`.
 
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.
@@ -53,8 +54,8 @@ class VAE:
     """
 
     one_way_share: float = 0.1
-    pair_share: float = 0.0
-    pairs_per_column: float = 1.0
+    pair_share: float = 0.3
+    pairs_per_column: float = 2.0
     latent: int = 8
     beta: float = 1.0
     hidden: int = 64
@@ -91,7 +92,7 @@ class VAE:
         return asdict(self)
 
     def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
-        """One-ways (two looks where the schema has fine grids), and one training.
+        """One-ways (two looks where the schema has fine grids), one training, then choices and counts of pairs.
 
         Raises:
             PlanError: the schema declares no `about_rows`, or PyTorch is not installed.
@@ -132,10 +133,8 @@ class VAE:
         )
         decoder = Decoder.of(start.domain, Latent.standard(self.latent), module["decoder"], start.ordered)
         decoder = decoder.matched(start.shares, start.rng)
-        tilt = tilted(
-            start, lambda: decoder.draw(PARTICLES, start.rng), plan, hints, stage="VAE", done=1.0 - self.pair_share
-        )
-        return NetworkModel(start.recoding, decoder, start.total, tilt)
+        rows = raked(start, decoder, plan, hints, stage="VAE", done=1.0 - self.pair_share)
+        return NetworkModel(start.recoding, rows)
 
     def _module(self, start: Start) -> Any:
         """Encoder and decoder as they start."""

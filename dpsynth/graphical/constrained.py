@@ -28,7 +28,7 @@ from dpsynth.graphical.junction_tree import JunctionTree
 from dpsynth.graphical.lbfgs import minimise
 from dpsynth.graphical.model import GraphicalModel
 from dpsynth.graphical.particles import WeightedSums
-from dpsynth.graphical.raking import RakedModel
+from dpsynth.graphical.raking import PriorT, RakedModel
 
 LOG_ZERO = -1e4
 """The potential of what cannot occur: ``exp`` of it is 0, and sums of many such stay far from overflow."""
@@ -78,14 +78,14 @@ def constrain(
 
 
 def constrain_particles(
-    model: RakedModel,
-    prior: GraphicalModel,
+    model: RakedModel[PriorT],
+    prior: PriorT,
     weights: Mapping[Clique, Array],
     *,
     slack: float = 1e-3,
     tolerance: float = 1e-5,
     max_evaluations: int = 100,
-) -> RakedModel:
+) -> RakedModel[PriorT]:
     """The same for weighted particles, where every clique fits: those that cannot occur get weight zero.
 
     Args:

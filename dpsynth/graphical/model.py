@@ -47,6 +47,11 @@ class GraphicalModel:
         """The junction tree."""
         return self.calibrated.tree
 
+    @property
+    def order(self) -> Clique:
+        """All attributes along the junction tree, root first."""
+        return tuple(dict.fromkeys(a for bag in self.tree.bags for a in bag))
+
     def project(self, clique: Sequence[str], max_cells: int | None = None) -> Array:
         """Expected counts over `clique`, axes in the order given, in rows; they sum to `total`.
 

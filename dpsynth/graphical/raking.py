@@ -1,9 +1,10 @@
-"""A model's particles weighted so that they fit what its junction tree has no room for."""
+"""A model's particles weighted so that they fit what the model itself does not: no room for it, or not learnt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -11,8 +12,6 @@ from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.graphical.estimation import Dual, Measurement, combine
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.herding import herded
-from dpsynth.graphical.junction_tree import JunctionTree
-from dpsynth.graphical.model import GraphicalModel
 from dpsynth.graphical.moments import Moments, WeightedMoments
 from dpsynth.graphical.particles import Particles, WeightedSums
 
@@ -26,8 +25,39 @@ _ONE = 1e-9
 """Sums of weights this near to 1 are left alone."""
 
 
-class RakedModel:
-    """A distribution over particles of a graphical model. Immutable; it answers what a `GraphicalModel` answers.
+class Prior(Protocol):
+    """What particles are drawn from: a graphical model, or a network."""
+
+    @property
+    def domain(self) -> Domain:
+        """The attributes."""
+        ...
+
+    @property
+    def total(self) -> float:
+        """How many rows it stands for."""
+        ...
+
+    @property
+    def potentials(self) -> Mapping[Clique, Array]:
+        """By clique, those that a fit may change; a network has none."""
+        ...
+
+    @property
+    def order(self) -> Clique:
+        """All attributes, such that neighbours go together."""
+        ...
+
+    def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
+        """Rows; with `given`, each completed given its own codes."""
+        ...
+
+
+PriorT = TypeVar("PriorT", bound=Prior)
+
+
+class RakedModel(Generic[PriorT]):
+    """A distribution over particles of another model. Immutable; it answers what a `GraphicalModel` answers.
 
     Attributes:
         prior: the model that the particles were drawn from.
@@ -36,7 +66,7 @@ class RakedModel:
         cliques: the marginals that were fitted and that drawn rows keep closest.
     """
 
-    def __init__(self, prior: GraphicalModel, particles: Particles, weights: Array, cliques: Sequence[Clique]) -> None:
+    def __init__(self, prior: PriorT, particles: Particles, weights: Array, cliques: Sequence[Clique]) -> None:
         if particles.domain != prior.domain:
             raise ValueError(f"particles over {particles.domain.sizes}, the model is over {prior.domain.sizes}")
         if weights.shape != (particles.rows,) or not (np.isfinite(weights).all() and weights.min() >= 0):
@@ -57,11 +87,6 @@ class RakedModel:
         """How many rows it stands for."""
         return self.prior.total
 
-    @property
-    def tree(self) -> JunctionTree:
-        """The junction tree of the model that the particles were drawn from."""
-        return self.prior.tree
-
     def project(self, clique: Sequence[str], max_cells: int | None = None) -> Array:
         """Expected counts over `clique`, axes in the order given, in rows; they sum to `total`."""
         return self.particles.marginal(clique, self.weights) * self.total
@@ -74,7 +99,7 @@ class RakedModel:
         conditional of the model that the particles were drawn from.
 
         Raises:
-            ValueError, KeyError: as `dpsynth.graphical.sampling.sample`.
+            ValueError, KeyError: as that model's own `sample`.
         """
         if rows < 0:
             raise ValueError(f"rows must be at least 0, got {rows}")
@@ -120,7 +145,7 @@ class RakedModel:
 
 
 def rake(
-    prior: GraphicalModel,
+    prior: PriorT,
     particles: Particles,
     measurements: Sequence[Measurement],
     moments: Moments | None = None,
@@ -130,7 +155,7 @@ def rake(
     smoothing: float = 0.2,
     tolerance: float = 0.1,
     max_evaluations: int = 30,
-) -> tuple[RakedModel, dict[Clique, Array]]:
+) -> tuple[RakedModel[PriorT], dict[Clique, Array]]:
     """Weights under which the particles fit all measurements: `estimate`'s problem, with sums over particles in it.
 
     The particles carry everything the prior knows; potentials of the measured cliques, whether the prior had them or
@@ -138,9 +163,9 @@ def rake(
     Sautory 1993), with the noise of the targets allowed for.
 
     Args:
-        prior: drew the particles; its potentials are those of its own cliques.
+        prior: drew the particles.
         particles: drawn from it.
-        measurements: all of the prior's, and more.
+        measurements: all that the prior was fitted to, and more.
         moments: the same, of pairs anywhere.
         drawn_at: the prior's potentials and coefficients, as `fitted` returns them; its potentials by default.
         warm: potentials of an earlier call to start from; `drawn_at` by default.
@@ -166,4 +191,4 @@ def rake(
     return RakedModel(prior, particles, weights, list(dict.fromkeys(close))), potentials
 
 
-__all__ = ["RakedModel", "rake"]
+__all__ = ["Prior", "PriorT", "RakedModel", "rake"]

@@ -1,6 +1,7 @@
 """The gate: every rule refuses what it must, says why and says what would be admitted."""
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -21,6 +22,7 @@ from accountants import (
     PrivacyUnit,
     Profile,
     Refused,
+    SubsampledGaussian,
     decide,
     decide_release,
     gate,
@@ -163,6 +165,24 @@ def test_beyond_the_lifetime_budget(make_claim, filter):
     account.reserve(make_claim(fits))
     decision = refused(decide(make_claim("0.3"), account.state), "lifetime")
     refused(decide(make_claim(fits), account.state), "lifetime")
+
+
+def test_the_way_out_for_what_may_fail_outright_is_a_command_that_works(make_claim):
+    """A plan with a chance of failing outright: the command printed, and no less, admits it."""
+    book = Ledger()
+    account = book.open("hie-1", Budget(3, "1e-6"))
+    plan = FixedPlan([SubsampledGaussian(2.0, 0.01, 50)])
+    claim = make_claim("2", "1e-7", plan=plan, delta0="1.23456e-10")
+    way = refused(decide(claim, account.state), "lifetime").way_out
+    assert way.endswith("`dpsynth ledger amend hie-1 --delta0 1.24e-10 --delta 1.000124e-6`.")
+    account = book.amend("hie-1", budget=Budget(3, "1.000124e-6"), delta0="1.24e-10")
+    assert isinstance(decide(claim, account.state), Admitted)
+    policy = Policy(purposes={"research": Budget(3, "2e-10")})
+    capped = refused(decide(replace(claim, purpose="research"), account.state, policy), "policy")
+    assert "of which half may be set aside" in capped.way_out
+    account.reserve(claim)
+    way = refused(decide(claim, account.state), "lifetime").way_out
+    assert "--delta0 2.47e-10 --delta 1.000247e-6" in way
 
 
 def test_nothing_left(make_claim):

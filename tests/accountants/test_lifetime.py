@@ -61,6 +61,12 @@ def test_no_more_is_set_aside_than_there_is(aside):
         Lifetime.of(WHOLE, "gdp", aside)
 
 
+@pytest.mark.parametrize("aside", ["0", "1e-10"])
+def test_an_epsilon_beyond_sense_is_named_as_the_cause(aside):
+    with pytest.raises(PlanError, match=r"at epsilon 1000 .*choose a smaller epsilon"):
+        Lifetime.of(Budget("1000", "1e-9"), "gdp", aside)
+
+
 @pytest.mark.parametrize("aside", [-1e-9, float("nan"), "x", None, True])
 def test_what_is_set_aside_is_a_probability(aside):
     with pytest.raises(BudgetError, match="delta0"):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import dpsynth as dp
 from accountants import Allowance, Budget, FixedPlan, Gaussian, Meter, PlanError, SubsampledGaussian
 from accountants.composition import compose
 from dpsynth.domain import Domain
@@ -22,7 +23,6 @@ torch = pytest.importorskip("torch")
 
 from dpsynth.generators.deep.critic import bounded, critic, on_fakes  # noqa: E402
 from dpsynth.generators.deep.fakes import Fakes  # noqa: E402
-from dpsynth.generators.deep.pair_looks import pair_looks  # noqa: E402
 from dpsynth.generators.deep.start import Start, seeded  # noqa: E402
 from dpsynth.generators.one_ways import Cleaning  # noqa: E402
 from dpsynth.kernel.gradients import SCALE, Gradients  # noqa: E402
@@ -98,12 +98,11 @@ def test_the_plan_is_one_ways_then_one_training_within_the_budget():
     assert 0.95 < float(compose(plan.events).epsilon(1e-6)) <= 1.0
 
 
-def test_pairs_are_paid_for_after_the_training(chain):
-    plan = planned(SMALL, 1, 1000)
-    looks = pair_looks(4, 0.01)
-    run = Run(replace(SMALL, pair_share=0.3), *chain, plan=FixedPlan([*plan.events, *looks]))
-    assert run.meter.charged == run.plan.events
-    assert run.model.tilt.potentials
+def test_a_plan_of_too_few_steps_says_so_and_no_row_is_asked():
+    schema, budget = Schema.from_domain({"a": 3, "b": 2}, about_rows=1000), Budget("1", "1e-6")
+    few, many = (repr(dp.plan(replace(SMALL, steps=steps), schema, budget)) for steps in (8, 800))
+    assert "warning:   8 steps give the generator 16 of its own" in few
+    assert "warning" not in many
 
 
 def test_all_of_the_plan_is_used(chain):
@@ -141,8 +140,9 @@ def test_equal_answers_equal_model(chain):
 def test_conditions_follow_the_noisy_one_ways(chain):
     """Their frequencies are the charged answers, not the true ones: rare cells merged, no more and no less."""
     run = Run(SMALL, *chain)
-    assert len(run.model.network.latent.cells) == 4
-    for answer, shares in zip(run.private.transcript, run.model.network.latent.cells, strict=True):
+    cells = run.model.rows.network.latent.cells
+    assert len(cells) == 4
+    for answer, shares in zip(run.private.transcript, cells, strict=True):
         counts = np.maximum(run.model.recoding.one_way(answer).values, 0)
         np.testing.assert_allclose(shares, counts / counts.sum(), atol=0.01)
         true = np.bincount(chain[0][answer.clique[0]], minlength=len(answer.values))

@@ -10,6 +10,7 @@ from accountants import Allowance, Budget, Meter
 from dpsynth.domain import Domain
 from dpsynth.generators import AIM
 from dpsynth.generators.raked_rounds import LEAST_PARTICLES, MOST_PARTICLES, Allotment, RakedRounds, particles_for
+from dpsynth.generators.round import Round
 from dpsynth.graphical import Measurement, RakedModel, estimate
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
@@ -79,16 +80,46 @@ def test_candidates_pay_for_the_noise_of_k_rows():
     known = [Measurement((a,), np.full(size, 60.0 / size), 1.0) for a, size in domain.sizes.items()]
     prior, asked = estimate(domain, known), []
     for at_most in (1, 3):
-        settings = {"select_share": 0.1, "smoothing": 0.2, "tolerance": 0.1}
-        rounds = RakedRounds(
-            prior, known, None, 500, np.random.default_rng(0), drawn_at=prior.potentials, at_most=at_most, **settings
-        )
+        settings = {"smoothing": 0.2, "tolerance": 0.1}
+        rounds = RakedRounds(prior, known, 500, np.random.default_rng(0), at_most=at_most, **settings)
         view = Asked(domain)
-        rounds.spend(Allotment(view, {("a", "b"): 1, ("b", "c"): 2}, 0.02, 1, 1))
+        rounds.spend(Allotment(view, {("a", "b"): 1, ("b", "c"): 2}, Round.of(0.02), 1, 1))
         asked.append(view.penalties[0])
     sigma = 1 / np.sqrt(0.9 * 0.02)
     assert asked[0] == [round(w * 6 * sigma * np.sqrt(2 / np.pi)) for w in (1, 2)]
     assert asked[1] == [round(w * 6 * 3 * sigma * np.sqrt(2 / np.pi)) for w in (1, 2)]
+
+
+class Even:
+    """A prior that is no graphical model: columns apart, cells even, as a network is that learnt nothing."""
+
+    domain, total, potentials, order = Domain.of({"a": 4, "b": 4}), 1000.0, {}, ("a", "b")
+
+    def sample(self, rows, rng, given=None):
+        return {a: rng.integers(0, 4, rows) if given is None or a not in given else given[a] for a in "ab"}
+
+
+class Diagonal(Asked):
+    """A view that answers, with hardly any noise, that a and b are equal."""
+
+    def count(self, clique, noise):
+        return NoisyCounts(clique, np.diag(np.full(4, 250)), 0.1, None)
+
+
+@pytest.mark.parametrize("effective", [0.0, 0.5, 0.9])
+def test_weights_keep_as_much_of_the_priors_variety_as_asked(effective):
+    settings = {"at_most": 1, "smoothing": 0.2, "tolerance": 0.1, "effective": effective}
+    known = [Measurement((a,), np.full(4, 250.0), 5.0) for a in "ab"]
+    rounds = RakedRounds(Even(), known, {}, 20_000, np.random.default_rng(0), **settings)
+    rounds.spend(Allotment(Diagonal(Even.domain), {}, {("a", "b"): 1}, Round.of(1.0), 1, 1))
+    model = rounds.last()
+    found, share = 1 / np.square(model.weights).sum() / 20_000, np.trace(model.project(("a", "b"))) / 1000
+    if effective:
+        assert effective <= found < 0.99
+        assert 0.26 < share < 0.9
+    else:
+        assert found < 0.3  # a quarter of the particles is on the diagonal
+        assert share > 0.95
 
 
 def test_where_the_signal_is_weak_the_tree_keeps_the_budget():

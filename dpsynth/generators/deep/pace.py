@@ -8,8 +8,9 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 from accountants import Allowance, FixedPlan, Gaussian, PlanError, SubsampledGaussian
-from dpsynth.generators.deep.pair_looks import pair_looks, pairs_of
 from dpsynth.generators.one_ways import one_way_looks
+from dpsynth.generators.raked_rounds import particles_for
+from dpsynth.generators.round import Round
 from dpsynth.hints import Hints
 
 BATCH = 4000
@@ -103,11 +104,18 @@ class Pace:
             one_way_share: share of mu squared for the one-ways, about.
             columns: of the table.
             pairs_per_column: how many pairs are chosen and counted after the training, for each column.
-            pair_share: share for them, about; the training gets the rest. 0: there are none.
+            pair_share: share for them, about; the training gets the rest. 0: there are none, and none where the
+                declared table is too large for particles (`particles_for`).
         """
-        pairs = pairs_of(columns, pairs_per_column) if pair_share else 0
+        room = pair_share and particles_of(hints, columns)
+        pairs = min(math.ceil(pairs_per_column * columns), columns * (columns - 1) // 2) if room else 0
         share = pair_share if pairs else 0.0
         return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)), pairs, share)
+
+
+def particles_of(hints: Hints, columns: int) -> int:
+    """How many particles of a network are weighted, by declared figures alone; 0 where there cannot be enough."""
+    return particles_for(float(hints.about_rows or 1), columns * (columns - 1) // 2)
 
 
 @lru_cache(maxsize=64)
@@ -119,10 +127,10 @@ def _planned(
 
     def build(scale: float) -> FixedPlan:
         one_ways = Gaussian(scale * math.sqrt(looks / one_way_share))
-        after = pair_looks(pairs, pair_share / scale**2)
+        after = Round.of(pair_share / scale**2 / pairs).looks * pairs if pairs else []
         return FixedPlan([*[one_ways] * looks, pace.event(math.sqrt(left) / scale), *after])
 
     return allowance.calibrate(build)
 
 
-__all__ = ["BATCH", "LARGEST_RATE", "STEPS", "Pace"]
+__all__ = ["BATCH", "LARGEST_RATE", "STEPS", "Pace", "particles_of"]
