@@ -1,0 +1,308 @@
+"""Tier 0: every generator and every look replayed on worst-case neighbours, and what a replay must notice."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accountants import Allowance, ExponentialMechanism, FixedPlan, Gaussian, Meter, SubsampledGaussian
+from dpsynth.audit import run
+from dpsynth.audit.findings import Audits, Control, Finding
+from dpsynth.audit.looks import EveryLook
+from dpsynth.audit.neighbours import SCHEMA, Surrogate
+from dpsynth.audit.replay import Diverged, Faults, Look, Run, fit
+from dpsynth.audit.replays import BUDGET, Compared, Recorder, audit_generator, audit_looks, compare, used_share
+from dpsynth.audit.watched import Chosen, Watch, WatchedRows
+from dpsynth.generators import GENERATORS, Independent
+from dpsynth.kernel import PrivateTable
+from dpsynth.schema import Schema
+from dpsynth.testing import NoNoise
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="module")
+def surrogate():
+    return Surrogate.of(Schema.loads(SCHEMA))
+
+
+def planned(recipe, surrogate):
+    return recipe.plan(surrogate.schema.domain, Allowance(BUDGET), surrogate.schema.hints)
+
+
+# --- what holds -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_is_a_function_of_its_answers(name):
+    (finding,) = run([0], generators=[name])
+    assert finding.verdict == "not refuted", finding
+    assert finding.bound == pytest.approx(1.0)  # what is charged is used: no more, and no less
+
+
+def test_every_look_uses_what_it_is_charged_for_and_no_more(surrogate):
+    found = audit_looks(surrogate)
+    assert found.verdict == "not refuted", found
+    assert found.bound == 1.0
+    assert [control.fault for control in found.controls if not control.caught] == []
+    assert len(found.controls) == 8
+
+
+def test_worst_cases_attain_each_look(surrogate):
+    """Counts, several at once, both selections and both trainings: a sensitivity a hair smaller would show."""
+    recipe = EveryLook()
+    plan = planned(recipe, surrogate)
+    base = fit(recipe, plan, surrogate.base)
+    reached = np.zeros(len(base.looks))
+    for pair in surrogate.neighbours():
+        if pair.fewer is surrogate.base:
+            other = fit(recipe, plan, pair.more, base.looks)
+            reached = np.maximum(reached, [used_share(*looks) for looks in zip(base.looks, other.looks, strict=True)])
+    assert reached == pytest.approx(np.ones(len(base.looks)), abs=0.02)
+    assert (reached <= 1.0).all()
+    kinds = [type(look.charged) for look in base.looks]
+    assert kinds == [Gaussian] * 2 + [ExponentialMechanism] * 2 + [SubsampledGaussian] * 4 + [Gaussian]
+
+
+@pytest.mark.parametrize("name", ["support2", "adult", "diabetes130"])
+def test_tables_are_made_up_for_any_schema(name):
+    (finding,) = run([0], generators=["independent"], schema=Schema.from_yaml(DATA / f"{name}.yaml"))
+    assert finding.verdict == "not refuted", finding
+
+
+def test_the_neighbours_are_neighbours(surrogate):
+    """They differ by one unit of at most k kept rows; the control differs by two."""
+
+    def kept(rows):
+        table = PrivateTable(rows, Meter(FixedPlan([Gaussian(1.0)])), NoNoise())
+        return table.count(surrogate.schema.domain.attributes, Gaussian(1.0)).values
+
+    k = surrogate.schema.at_most
+    pairs = surrogate.neighbours()
+    assert len(pairs) == 6
+    for pair in pairs:
+        change = kept(pair.more) - kept(pair.fewer)
+        assert change.sum() == k, pair.name
+        assert change.min() >= 0
+    assert kept(pairs[-1].fewer).sum() == 0
+    two = surrogate.two_units()
+    assert (kept(two.more) - kept(two.fewer)).max() == 2 * k
+    own = kept(pairs[1].more)[tuple(np.argwhere(kept(pairs[1].more) - kept(pairs[1].fewer))[0])]
+    assert own == k  # nobody else is in that cell
+    outside = np.array(surrogate.schema.domain.shape) - 1
+    assert (np.argwhere(kept(pairs[2].more) - kept(pairs[2].fewer))[0] == outside).all()
+
+
+def test_without_a_unit_each_row_is_one():
+    schema = Schema.from_domain({"a": 3, "b": 4}, about_rows=50)
+    pairs = Surrogate.of(schema).neighbours()
+    assert "a unit of many more rows than k" not in [pair.name for pair in pairs]
+    (finding,) = run([0], generators=["mst"], schema=schema)
+    assert finding.verdict == "not refuted", finding
+
+
+# --- what is noticed --------------------------------------------------------------------------------------------------
+
+
+class Sloppy:
+    """Independent columns, and something that it should not do."""
+
+    name = "sloppy"
+
+    def __init__(self, does):
+        self._does, self._own = does, Independent()
+
+    def parameters(self):
+        return {}
+
+    def plan(self, domain, allowance, hints):
+        return self._own.plan(domain, allowance, hints)
+
+    def fit(self, private, plan, hints):
+        return self._does(self._own.fit(private, plan, hints), private)
+
+
+def random_model(model, private):
+    """Unseeded randomness in the fit."""
+    return replace_total(model, model.total + np.random.default_rng().random())
+
+
+def counting_model(model, private):
+    """The number of rows in the model."""
+    codes = private._view._PrivateTable__codes
+    return replace_total(model, model.total + len(codes["sex"]))
+
+
+def replace_total(model, total):
+    class Changed:
+        domain, sample, project = model.domain, model.sample, model.project
+
+        def dump(self):
+            header, arrays = model.dump()
+            return {**header, "total": repr(total)}, arrays
+
+    Changed.total = total
+    return Changed()
+
+
+@pytest.mark.parametrize("does", [random_model, counting_model])
+def test_a_model_that_is_no_function_of_the_answers_is_noticed(surrogate, does):
+    finding = audit_generator(Sloppy(does), surrogate)
+    assert finding.verdict == "refuted"
+    assert all("equal answers gave another model" in violation for violation in finding.violations)
+    assert len(finding.violations) == len(surrogate.neighbours()) + 1
+
+
+def test_a_look_more_or_fewer_is_noticed(surrogate):
+    recipe = EveryLook()
+    plan = planned(recipe, surrogate)
+    base = fit(recipe, plan, surrogate.base)
+    with pytest.raises(Diverged, match="one more"):
+        fit(recipe, plan, surrogate.base, base.looks[:-1])
+    with pytest.raises(Diverged, match=f"only {len(base.looks)} looks of"):
+        fit(recipe, plan, surrogate.base, [*base.looks, base.looks[0]])
+
+
+def look(**changes):
+    base = Look("asked", Gaussian(2.0), np.array([5, 0, 1]), 6.0, None, None, None, False)
+    return replace(base, **changes)
+
+
+def compared(first, second, output=(b"", b"")):
+    runs = [Run((one,), (one.charged,), out) for one, out in zip((first, second), output, strict=True)]
+    return compare(*runs)
+
+
+def test_counts_may_move_by_sigma_over_the_multiplier_in_l2():
+    assert compared(look(), look(exact=np.array([2, 0, 1]))) == Compared(1.0, ())
+    assert compared(look(), look(exact=np.array([3, 2, 2]))) == Compared(1.0, ())
+    too_far = compared(look(), look(exact=np.array([3, 2, 3])))
+    assert too_far.share > 1
+    assert "moved 1.155 times as far as charged" in too_far.problems[0]
+    hair = compared(look(spread=6.0 - 1e-15), look(exact=np.array([2, 0, 1]), spread=6.0 - 1e-15))
+    assert hair.share > 1  # compared as fractions: one bit of sigma counts
+
+
+def test_a_selection_may_spread_by_eta():
+    def chosen(*scores, rate=1.0, sensitivity=3):
+        return look(charged=ExponentialMechanism(1.0), exact=None, chosen=Chosen(scores, rate, sensitivity))
+
+    def share(*looks):
+        return used_share(*(replace(each, exact=np.array(each.chosen.scores)) for each in looks))
+
+    assert share(chosen(5, 5), chosen(8, 2)) == 1.0
+    assert share(chosen(5, 5), chosen(8, 8)) == 0.0  # all alike: nothing is learnt
+    assert share(chosen(5, 5), chosen(8, 1)) > 1.0
+    assert share(chosen(5, 5, rate=1.5), chosen(8, 2, rate=1.5)) == 1.5
+    assert share(chosen(5, 5), chosen(5, 5, sensitivity=4)) == np.inf  # follows the rows
+
+
+def test_a_step_may_move_by_the_norm_at_the_rate_that_was_charged():
+    def step(*values, rate=0.5):
+        return look(charged=SubsampledGaussian(2.0, 0.5, 1), exact=np.array(values, np.float32), rate=rate)
+
+    assert used_share(step(0, 0), step(3, 0)) == 1.0
+    assert used_share(step(0, 0), step(3.1, 0)) > 1.0
+    assert used_share(step(0, 0, rate=0.6), step(3, 0, rate=0.6)) == np.inf
+    assert used_share(step(0, 0, rate=None), step(3, 0, rate=None)) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"asked": "another"}, "not the same question"),
+        ({"charged": Gaussian(3.0)}, "charged as"),
+        ({"charged": None}, "made and not charged"),
+        ({"early": True}, "before it was charged"),
+        ({"spread": 7.0}, "moved inf times"),
+    ],
+)
+def test_whatever_else_differs_is_told(changes, told):
+    assert compared(look(), look()).problems == ()
+    assert any(told in problem for problem in compared(look(), look(**changes)).problems)
+    assert any(told in problem for problem in compared(look(**changes), look()).problems)
+
+
+def test_another_output_is_told():
+    assert compared(look(), look(), (b"a", b"b")).problems == ("equal answers gave another model",)
+
+
+def test_reading_rows_is_seen_wherever_the_kernel_reads_them(surrogate):
+    """Or a charge that comes late would go unseen."""
+    plan = FixedPlan([Gaussian(1.0), ExponentialMechanism(1.0), SubsampledGaussian(1.0, 0.5, 1)])
+    watch = Watch(Meter(plan))
+    private = PrivateTable(WatchedRows(surrogate.base, watch), watch.meter, NoNoise())
+    touched = []
+
+    def ask(look):
+        watch.begin()
+        look()
+        touched.append(watch.touched)
+        assert not watch.early
+
+    class Flat:
+        def project(self, clique):
+            return np.zeros(private.domain.shape_of(clique))
+
+    ask(lambda: private.count(("sex",), Gaussian(1.0)))
+    ask(lambda: private.select([("age",)], Flat(), ExponentialMechanism(1.0)))
+    import torch
+
+    from dpsynth.training import Critic
+
+    module = torch.nn.Sequential(torch.nn.Linear(sum(private.domain.shape), 1))
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    steps = private.train(
+        module,
+        Critic(),
+        SubsampledGaussian(1.0, 0.5, 1),
+        optimizer=optimizer,
+        max_grad_norm=1.0,
+        expected_batch_size=1.0,
+    )
+    ask(lambda: next(steps))
+    assert all(count > 0 for count in touched)
+
+
+@pytest.mark.parametrize("faults", [Faults(late=True), Faults(apart=True), Faults(steepness=2.0)])
+def test_a_fault_is_noticed_on_one_pair_alone(surrogate, faults):
+    recipe = EveryLook()
+    pair = surrogate.neighbours()[0]
+    assert not Recorder(recipe, planned(recipe, surrogate)).compare(pair).problems
+    assert Recorder(recipe, planned(recipe, surrogate), faults).compare(pair).problems
+
+
+# --- findings ---------------------------------------------------------------------------------------------------------
+
+FOUND = Finding("count", 1, "epsilon", 2.0, 1.0, delta=0.01, confidence=1 - 1e-7, controls=(Control("fault", True),))
+
+
+def test_verdicts():
+    assert (FOUND.verdict, FOUND.passed) == ("not refuted", True)
+    for changes, verdict in (
+        ({"bound": 2.1}, "refuted"),
+        ({"violations": ("x",)}, "refuted"),
+        ({"controls": (Control("a", True), Control("b", False))}, "blind"),
+        ({"controls": ()}, "blind"),
+    ):
+        finding = replace(FOUND, **changes)
+        assert (finding.verdict, finding.passed) == (verdict, False)
+        assert not Audits((FOUND, finding)).passed
+    skipped = replace(FOUND, controls=(), skipped="no torch")
+    assert (skipped.verdict, skipped.passed) == ("skipped", True)
+    assert Audits((FOUND, skipped)).passed
+
+
+def test_a_recipe_that_cannot_plan_is_skipped(surrogate):
+    (finding,) = run([0], generators=[GENERATORS["gan"](target="nobody")])
+    assert finding.verdict == "skipped"
+    assert "nobody" in finding.skipped
+
+
+def test_impossible_runs_are_refused():
+    for wrong, told in (({"tiers": []}, "tiers"), ({"tiers": [3]}, "tiers"), ({"draws": 10}, "draws")):
+        with pytest.raises(ValueError, match=told):
+            run(**wrong)
+    with pytest.raises(ValueError, match="allowed are"):
+        run([0], generators=["swift"])
