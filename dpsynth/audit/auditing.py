@@ -64,9 +64,9 @@ def run(
         raise ValueError(f"draws must lie between 10000 and 10^8, got {draws}")
     jobs: list[Job] = []
     if 0 in tiers:
-        jobs += _replays(generators, Surrogate.of(Schema.loads(SCHEMA) if schema is None else schema, seed))
+        jobs += replays(generators, Surrogate.of(Schema.loads(SCHEMA) if schema is None else schema, seed))
     if 1 in tiers:
-        jobs += _statistics(Drawing(draws, source))
+        jobs += statistics(Drawing(draws, source))
     findings: list[Finding] = []
     for number, (name, job) in enumerate(jobs):
         report("audits", number / len(jobs), name)
@@ -75,14 +75,16 @@ def run(
     return Audits(tuple(findings))
 
 
-def _replays(generators: Sequence[Generator | str] | None, surrogate: Surrogate) -> Iterator[Job]:
+def replays(generators: Sequence[Generator | str] | None, surrogate: Surrogate) -> Iterator[Job]:
+    """Tier 0: names and audits."""
     if generators is None:
         yield "replay every look", partial(audit_looks, surrogate)
     for recipe in [_recipe(each) for each in (GENERATORS if generators is None else generators)]:
         yield f"replay {recipe.name}", partial(audit_generator, recipe, surrogate)
 
 
-def _statistics(drawing: Drawing) -> Iterator[Job]:
+def statistics(drawing: Drawing) -> Iterator[Job]:
+    """Tier 1: names and audits."""
     yield "rounded Gaussian", partial(audit_gaussian, drawing)
     yield "noise of two runs", partial(audit_repeats, drawing)
     yield "sampler of selections", partial(audit_sampler, drawing)
@@ -101,4 +103,4 @@ def _recipe(generator: Generator | str) -> Generator:
     return generator_from(generator, {name: value for name, value in SHORT.items() if name in has})
 
 
-__all__ = ["DRAWS", "SHORT", "TIERS", "run"]
+__all__ = ["DRAWS", "SHORT", "TIERS", "replays", "run", "statistics"]

@@ -24,8 +24,10 @@ from dpsynth.kernel.noise import Noise
 
 SLOWER = 10
 """A step of a training takes ten times as long as a count: so many times fewer are drawn."""
-_CONTROLS, _FEWEST = 20_000, 3_000
-"""Draws that suffice for a control of a quick look, and the least of a slow one (twice as many for its controls)."""
+_CONTROLS, _SLOW_CONTROLS = 20_000, 6_000
+"""Draws that suffice for a control, of a quick look and of a slow one."""
+_FEWEST = 2_000
+"""Of a slow look, however few are asked for."""
 
 Draw = Callable[[Drawing, Planted], tuple[Floats, Floats]]
 
@@ -64,7 +66,8 @@ class Look:
         claimed = compose([self.event]).epsilon(self.delta)
         mu = math.sqrt(self.event.mu_squared)
         drawing = Drawing(max(_FEWEST, drawing.draws // self.slower), drawing.source)
-        fewer = Drawing(min(drawing.draws, _CONTROLS if self.slower == 1 else 2 * _FEWEST), drawing.source)
+        enough = _CONTROLS if self.slower == 1 else _SLOW_CONTROLS
+        fewer = Drawing(min(drawing.draws, enough), drawing.source)
         found = lower_bound(*self.draw(drawing, HONEST), self.delta, FALSE_ALARM)
         controls = []
         for planted in self.faults:

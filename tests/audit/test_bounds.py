@@ -49,6 +49,14 @@ def test_a_bound_is_near_the_truth_and_below_it(swapped, sign):
     assert 0.6 < bound.mu < 1.0
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_table_that_gives_more_away_is_found(swapped):
+    """A unit that is in a sample half of the time: its absence never shows, its presence does."""
+    rng = np.random.default_rng(0)
+    out, sampled = rng.normal(0, 1, DRAWS), rng.normal(0, 1, DRAWS) + 4.0 * (rng.random(DRAWS) < 0.5)
+    assert lower_bound(*((sampled, out) if swapped else (out, sampled)), 0.0, 1e-6).epsilon > 3
+
+
 def test_equal_distributions_give_nothing():
     bound = lower_bound(*gaussian(0.0), 0.0, 1e-6)
     assert bound.epsilon < 0.02
