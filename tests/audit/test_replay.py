@@ -206,7 +206,7 @@ def test_impossible_runs_are_refused():
         run([0], generators=["swift"])
 
 
-# --- all of it, which takes longest ------------------------------------------------------------------------------------
+# --- all of it, which takes longest -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", GENERATORS)
