@@ -72,6 +72,7 @@ mutants: $(VENV)/.dev
 evidence: mutants
 	$(BIN)/python experiments/accounting.py
 	$(BIN)/python experiments/audits.py --out experiments/results/audits.tsv
+	$(BIN)/python experiments/canaries.py --out experiments/results/canaries.tsv
 	$(BIN)/python experiments/ledger_faults.py --out experiments/results/ledger_faults.tsv
 	$(BIN)/python experiments/ledger_throughput.py --out experiments/results/ledger_throughput.tsv
 

@@ -1,7 +1,7 @@
 """All audits at length: every generator on several surrogate tables and schemas, every look from many draws.
 
 Tier 0 replays every recipe, trainings with more steps than in the tests, on tables made up for the small schema that
-audits have and for those of public benchmark tables (their schemas alone are read). Tier 1 makes 300,000 draws of each
+audits have and for those of public benchmark tables (their schemas alone are read). Tier 1 makes 100,000 draws of each
 look on each table, a tenth of a training's. A row is written as soon as its audit is done.
 
     python experiments/audits.py --out experiments/results/audits.tsv
@@ -76,9 +76,9 @@ def row(table: str, finding: Finding, seconds: float) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draws", type=int, default=300_000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--draws", type=int, default=100_000)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--schemas", nargs="*", default=["adult", "support2", "diabetes130"])
     parser.add_argument("--out", type=Path, default=None)
     asked = parser.parse_args()

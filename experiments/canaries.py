@@ -5,7 +5,7 @@ present by a fair coin of its own. A recipe is fitted with the operating system'
 noisy answers) scores each canary by how many rows the model expects of its value, and guesses about the highest and the
 lowest scores. Coins of all runs are put together. Recipes do not merge rare cells here: merging hides canaries.
 
-The control is the same with a twentieth of the noise that is charged.
+The control is the same with a hundredth of the noise that is charged. Networks make a hundred steps.
 
     python experiments/canaries.py --out experiments/results/canaries.tsv
 """
@@ -63,10 +63,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--generators", nargs="+", default=list(GENERATORS), choices=list(GENERATORS))
     parser.add_argument("--epsilons", nargs="+", type=float, default=[1.0, 10.0])
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=None)
     asked = parser.parse_args()
-    cases = [(name, e, s) for name in asked.generators for e in asked.epsilons for s in (1.0, 0.05) if s == 1 or e <= 1]
+    cases = [(name, e, s) for name in asked.generators for e in asked.epsilons for s in (1.0, 0.01) if s == 1 or e <= 1]
     with asked.out.open("w", encoding="utf-8") if asked.out else sys.stdout as out:
         print("\t".join(FIELDS), file=out, flush=True)
         for name, epsilon, spread in cases:

@@ -1,4 +1,4 @@
-"""Recipes that no release is made with: one that asks every kind of look, and two that know the number of rows."""
+"""A recipe that no release is made with: it asks every kind of look, and may be told to peek at the rows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dpsynth.training import Critic, KernelLoss, Likelihood
 
 _STEPS = 2
 _ETA = 1.0
+_MOST_CELLS = 10**5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +57,14 @@ class _Halves:
 
 @dataclass(frozen=True, slots=True)
 class EveryLook:
-    """One count, several counts at once, two selections and, with PyTorch, two trainings: straight from the kernel."""
+    """One count, several counts at once, two selections and, with PyTorch, two trainings: straight from the kernel.
+
+    Attributes:
+        peeks: a fault: ``looks``: what is counted first follows the true number of rows; ``model``: the model's total
+            is that number.
+    """
+
+    peeks: str = ""
 
     @property
     def name(self) -> str:
@@ -64,8 +72,8 @@ class EveryLook:
         return "every-look"
 
     def parameters(self) -> dict[str, Any]:
-        """None."""
-        return {}
+        """The fault."""
+        return {"peeks": self.peeks}
 
     def plan(self, domain: Domain, allowance: Allowance, hints: Hints) -> Plan:
         """Fixed noise, whatever the budget: nothing is released."""
@@ -78,8 +86,9 @@ class EveryLook:
         domain, events = private.domain, plan.events if isinstance(plan, FixedPlan) else ()
         gaussian = [event for event in events if isinstance(event, Gaussian)]
         one_ways: list[Clique] = [(a,) for a in domain.attributes]
-        widest = domain.attributes[: min(3, len(domain))]
-        found = [private.count(widest, gaussian[0]), *private.count_all(one_ways, gaussian[1])]
+        widest = next(c for n in (3, 2, 1) if domain.size(c := domain.attributes[:n]) <= _MOST_CELLS or n == 1)
+        first = one_ways[_rows_of(private) % len(domain)] if self.peeks == "looks" else widest
+        found = [private.count(first, gaussian[0]), *private.count_all(one_ways, gaussian[1])]
         candidates = [*one_ways, widest] if len(widest) > 1 else one_ways
         model, choice = _Halves(domain, frozenset(candidates[::2])), ExponentialMechanism(_ETA)
         private.select(candidates, model, choice)
@@ -87,7 +96,8 @@ class EveryLook:
         trained = [event for event in events if isinstance(event, SubsampledGaussian)]
         values = [*_trained(private, domain, trained), *(counts.values for counts in found)]
         values.append(private.count(one_ways[0], gaussian[2]).values)
-        return Answers(domain, max(1.0, float(values[-1].sum())), tuple(values))
+        total = float(_rows_of(private) if self.peeks == "model" else values[-1].sum())
+        return Answers(domain, max(1.0, total), tuple(values))
 
 
 def _trained(private: PrivateTable, domain: Domain, events: list[SubsampledGaussian]) -> list[NDArray[Any]]:
@@ -115,26 +125,4 @@ def _rows_of(private: Any) -> int:
     return len(next(iter(codes.values())))
 
 
-@dataclass(frozen=True, slots=True)
-class PeeksAtRows(EveryLook):
-    """A fault: the model's total is the true number of rows."""
-
-    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> Model:
-        """The looks, and the total."""
-        found: Any = EveryLook.fit(self, private, plan, hints)
-        return Answers(found.domain, float(_rows_of(private)), found.values)
-
-
-@dataclass(frozen=True, slots=True)
-class PeeksAtLooks(EveryLook):
-    """A fault: what is asked first follows the true number of rows."""
-
-    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> Model:
-        """Another first look on tables of more rows."""
-        clique = private.domain.attributes[_rows_of(private) % len(private.domain) :][:1]
-        events = plan.events if isinstance(plan, FixedPlan) else ()
-        values = private.count(clique, next(event for event in events if isinstance(event, Gaussian))).values
-        return Answers(private.domain, 1.0, (values,))
-
-
-__all__ = ["Answers", "EveryLook", "PeeksAtLooks", "PeeksAtRows"]
+__all__ = ["Answers", "EveryLook"]

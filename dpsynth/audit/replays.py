@@ -20,7 +20,7 @@ from accountants import (
     SubsampledGaussian,
 )
 from dpsynth.audit.findings import Control, Finding
-from dpsynth.audit.looks import EveryLook, PeeksAtLooks, PeeksAtRows
+from dpsynth.audit.looks import EveryLook
 from dpsynth.audit.neighbours import Neighbours, Surrogate
 from dpsynth.audit.replay import HONEST, Diverged, Faults, Look, Run, fit
 from dpsynth.generators import Generator
@@ -153,8 +153,9 @@ def audit_looks(surrogate: Surrogate) -> Finding:
     controls = [_control("two units taken for one (doubled sensitivity)", recorder.compare(surrogate.two_units()))]
     for fault, faults in _faults(surrogate):
         controls.append(_control(fault, Recorder(recipe, plan, faults).compare(*pairs)))
-    for fault, peeking in (("whose looks follow n", PeeksAtLooks()), ("whose model holds n", PeeksAtRows())):
-        controls.append(_control(f"a recipe {fault}", Recorder(peeking, plan).compare(*pairs)))
+    for peeks, fault in {"looks": "a recipe whose looks follow n", "model": "a recipe whose model holds n"}.items():
+        compared = Recorder(EveryLook(peeks), plan).compare(*pairs)
+        controls.append(_control(fault, compared))
     return _finding("replay every look", found, controls)
 
 

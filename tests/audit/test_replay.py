@@ -50,8 +50,13 @@ def test_worst_cases_attain_each_look(surrogate):
 
 @pytest.mark.parametrize("name", ["support2", "adult", "diabetes130"])
 def test_tables_are_made_up_for_any_schema(name):
-    (finding,) = run([0], generators=["independent"], schema=Schema.from_yaml(DATA / f"{name}.yaml"))
+    schema = Schema.from_yaml(DATA / f"{name}.yaml")
+    (finding,) = run([0], generators=["independent"], schema=schema)
     assert finding.verdict == "not refuted", finding
+    surrogate, recipe = Surrogate.of(schema), EveryLook()
+    found = Recorder(recipe, planned(recipe, surrogate)).compare(surrogate.neighbours()[0])
+    assert found.problems == ()
+    assert found.share == pytest.approx(1.0)
 
 
 def test_the_neighbours_are_neighbours(surrogate):
@@ -182,6 +187,20 @@ def test_reading_rows_is_seen_wherever_the_kernel_reads_them(surrogate):
     )
     ask(lambda: next(steps))
     assert all(count > 0 for count in touched)
+
+
+@pytest.mark.parametrize("read", [lambda codes: codes[:1], lambda codes: np.stack([codes, codes])])
+def test_codes_tell_when_they_are_read(surrogate, read):
+    watch = Watch(Meter(FixedPlan([Gaussian(1.0)])))
+    codes, *_ = WatchedRows(surrogate.base, watch)._open()
+    watch.begin()
+    read(codes["sex"])
+    assert watch.early
+    watch.begin()
+    watch.meter.charge(Gaussian(1.0))
+    read(codes["sex"])
+    assert watch.touched > 0
+    assert not watch.early
 
 
 @pytest.mark.parametrize("faults", [Faults(late=True), Faults(apart=True), Faults(steepness=2.0)])
