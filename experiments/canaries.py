@@ -63,18 +63,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--generators", nargs="+", default=list(GENERATORS), choices=list(GENERATORS))
     parser.add_argument("--epsilons", nargs="+", type=float, default=[1.0, 10.0])
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--network-runs", type=int, default=1, help="of recipes that train, which take longer")
     parser.add_argument("--out", type=Path, default=None)
     asked = parser.parse_args()
     cases = [(name, e, s) for name in asked.generators for e in asked.epsilons for s in (1.0, 0.01) if s == 1 or e <= 1]
     with asked.out.open("w", encoding="utf-8") if asked.out else sys.stdout as out:
         print("\t".join(FIELDS), file=out, flush=True)
         for name, epsilon, spread in cases:
-            found, seconds = audited(name, epsilon, spread, asked.runs)
+            runs = asked.network_runs if "steps" in recipe(name).parameters() else asked.runs
+            found, seconds = audited(name, epsilon, spread, runs)
             verdict = "refuted" if found.epsilon > epsilon else "not refuted"
             planted = "as charged" if spread == 1.0 else f"{spread:g} of it"
             figures = [f"{found.epsilon:.3f}", str(found.correct), str(found.guessed), verdict, f"{seconds:.0f}"]
-            print("\t".join([name, f"{epsilon:g}", planted, str(asked.runs), str(found.canaries), *figures]), file=out)
+            print("\t".join([name, f"{epsilon:g}", planted, str(runs), str(found.canaries), *figures]), file=out)
             out.flush()
 
 

@@ -32,6 +32,20 @@ def planned(recipe, surrogate):
 # --- what holds -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("read", [lambda codes: codes[:1], lambda codes: np.concatenate([codes, codes])])
+def test_codes_tell_when_they_are_read(surrogate, read):
+    watch = Watch(Meter(FixedPlan([Gaussian(1.0)])))
+    codes, *_ = WatchedRows(surrogate.base, watch)._open()
+    watch.begin()
+    read(codes["sex"])
+    assert watch.early
+    watch.begin()
+    watch.meter.charge(Gaussian(1.0))
+    read(codes["sex"])
+    assert watch.touched > 0
+    assert not watch.early
+
+
 def test_worst_cases_attain_each_look(surrogate):
     """Counts, several at once, both selections and both trainings: a sensitivity a hair smaller would show."""
     recipe = EveryLook()
@@ -187,20 +201,6 @@ def test_reading_rows_is_seen_wherever_the_kernel_reads_them(surrogate):
     )
     ask(lambda: next(steps))
     assert all(count > 0 for count in touched)
-
-
-@pytest.mark.parametrize("read", [lambda codes: codes[:1], lambda codes: np.stack([codes, codes])])
-def test_codes_tell_when_they_are_read(surrogate, read):
-    watch = Watch(Meter(FixedPlan([Gaussian(1.0)])))
-    codes, *_ = WatchedRows(surrogate.base, watch)._open()
-    watch.begin()
-    read(codes["sex"])
-    assert watch.early
-    watch.begin()
-    watch.meter.charge(Gaussian(1.0))
-    read(codes["sex"])
-    assert watch.touched > 0
-    assert not watch.early
 
 
 @pytest.mark.parametrize("faults", [Faults(late=True), Faults(apart=True), Faults(steepness=2.0)])
