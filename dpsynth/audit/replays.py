@@ -122,13 +122,15 @@ class Recorder:
         return Compared(share, tuple(problems))
 
     def _compared(self, of: Rows, on: Rows) -> Compared:
-        if of not in self._recorded:
-            self._recorded[of] = fit(self._generator, self._plan, of, faults=self._faults)
-        base = self._recorded[of]
         try:
+            if of not in self._recorded:
+                self._recorded[of] = fit(self._generator, self._plan, of, faults=self._faults)
+            base = self._recorded[of]
             return compare(base, fit(self._generator, self._plan, on, base.looks, self._faults))
         except Diverged as diverged:
             return Compared(0.0, (str(diverged),))
+        except Exception as error:  # a table that upsets a recipe is a finding; nothing it could quote is private
+            return Compared(0.0, (f"the recipe failed with {type(error).__name__}: {error}",))
 
 
 def audit_generator(generator: Generator, surrogate: Surrogate) -> Finding:

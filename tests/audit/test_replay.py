@@ -148,6 +148,20 @@ def replace_total(model, total):
     return Changed()
 
 
+def failing_fit(model, private):
+    """An error that only some tables raise."""
+    if len(private._view._PrivateTable__codes["sex"]) > 60:
+        raise ZeroDivisionError("too many rows")
+    return model
+
+
+def test_a_recipe_that_fails_on_some_tables_is_noticed(surrogate):
+    finding = audit_generator(Sloppy(failing_fit), surrogate)
+    assert finding.verdict == "refuted"
+    assert len(finding.violations) == 5
+    assert all("failed with ZeroDivisionError" in violation for violation in finding.violations)
+
+
 @pytest.mark.parametrize("does", [random_model, counting_model])
 def test_a_model_that_is_no_function_of_the_answers_is_noticed(surrogate, does):
     finding = audit_generator(Sloppy(does), surrogate)
