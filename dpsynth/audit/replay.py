@@ -158,7 +158,7 @@ class ReplayedTable:
         exact = np.concatenate([counts.values.ravel() for counts in real])
         if answer is None:
             answer = tuple(_noisy(counts, run.rng) for counts in real)
-        run.end(asked, exact, real[0].sigma, answer)
+        run.end(asked, exact, run.probe.spread(exact.size), answer)
         given: tuple[NoisyCounts, ...] = answer
         return given
 
@@ -205,7 +205,7 @@ class ReplayedTable:
         answers: list[Any] = []
 
         def hand(exact: NDArray[np.float32]) -> NDArray[np.float32]:
-            spread, answer = run.probe.sigmas[0] * grid, answers.pop()
+            spread, answer = run.probe.spread(exact.size) * grid, answers.pop()
             if answer is None:
                 answer = exact + run.rng.normal(0.0, spread, exact.size).astype(np.float32)
             run.end(asked, exact, spread, answer)

@@ -113,6 +113,7 @@ class Probe:
         steepness: factor on the rate of a selection, for a fault; 1 otherwise.
         index: what the next selection answers.
         sigmas, rates, chosen: what was asked for since `begin`.
+        drawn: how many Gaussians were.
     """
 
     steepness: float = 1.0
@@ -120,6 +121,7 @@ class Probe:
     sigmas: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     chosen: list[Chosen] = field(default_factory=list)
+    drawn: int = 0
     numerics: str = "none"
 
     def begin(self) -> None:
@@ -127,6 +129,7 @@ class Probe:
         self.sigmas.clear()
         self.rates.clear()
         self.chosen.clear()
+        self.drawn = 0
 
     def key(self) -> bytes:
         """32 zero bytes."""
@@ -135,7 +138,12 @@ class Probe:
     def rounded_gaussian(self, sigma: float, size: int) -> NDArray[np.int64]:
         """`size` zeros."""
         self.sigmas.append(sigma)
+        self.drawn += size
         return np.zeros(size, np.int64)
+
+    def spread(self, numbers: int) -> float:
+        """The least deviation of noise that `numbers` answers have got; 0 if some of them got none of their own."""
+        return min(self.sigmas) if self.sigmas and self.drawn >= numbers else 0.0
 
     def uniforms(self, size: int) -> NDArray[np.float64]:
         """The first `size` numbers of one stream."""

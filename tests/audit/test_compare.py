@@ -11,7 +11,7 @@ from dpsynth.audit.findings import Audits, Control, Finding
 from dpsynth.audit.primitives import Look as Drawn
 from dpsynth.audit.replay import Look, Run
 from dpsynth.audit.replays import Compared, compare, used_share
-from dpsynth.audit.watched import Chosen, Watch
+from dpsynth.audit.watched import Chosen, Probe, Watch
 
 
 def look(**changes):
@@ -76,6 +76,18 @@ def test_whatever_else_differs_is_told(changes, told):
 
 def test_another_output_is_told():
     assert compared(look(), look(), (b"a", b"b")).problems == ("equal answers gave another model",)
+
+
+def test_answers_without_noise_of_their_own_have_no_spread():
+    probe = Probe()
+    assert probe.spread(0) == 0.0
+    probe.rounded_gaussian(5.0, 3)
+    probe.rounded_gaussian(4.0, 2)
+    assert probe.spread(5) == 4.0
+    assert probe.spread(6) == 0.0
+    probe.begin()
+    assert probe.spread(0) == 0.0
+    assert compared(look(spread=0.0), look(spread=0.0)).share == np.inf
 
 
 def test_rows_read_before_the_charge_are_early():
