@@ -92,7 +92,8 @@ class EveryLook:
         candidates = [*one_ways, widest] if len(widest) > 1 else one_ways
         model, choice = _Halves(domain, frozenset(candidates[::2])), ExponentialMechanism(_ETA)
         private.select(candidates, model, choice)
-        private.select(candidates, model, choice, weights=[3] * len(candidates), penalties=range(len(candidates)))
+        weights = [3 if i < 2 else 1 for i in range(len(candidates))]  # the two that move in opposite directions
+        private.select(candidates, model, choice, weights=weights, penalties=range(len(candidates)))
         trained = [event for event in events if isinstance(event, SubsampledGaussian)]
         values = [*_trained(private, domain, trained), *(counts.values for counts in found)]
         values.append(private.count(one_ways[0], gaussian[2]).values)
