@@ -123,7 +123,10 @@ class Surrogate:
         if self.schema.unit is not None:
             units["a unit of many more rows than k"] = self.heavy()
         pairs = [Neighbours(name, self.base, self.rows(unit)) for name, unit in units.items()]
-        return (*pairs, Neighbours("k rows and none", self.empty(), self.empty(self.like_another()), back=True))
+        few = Neighbours(
+            "k rows beside k others", self.empty(self.rare()), self.empty(self.rare(), self.like_another("newer"))
+        )
+        return (*pairs, few, Neighbours("k rows and none", self.empty(), self.empty(self.like_another()), back=True))
 
     def two_units(self) -> Neighbours:
         """No neighbours: two units apart, as if everything were counted twice. For a control."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from accountants import Event, ExponentialMechanism, FixedPlan, Gaussian, Meter, Plan, SubsampledGaussian
 from accountants.exact import floor_float
-from dpsynth.audit.watched import Chosen, LateMeter, Probe, Watch, WatchedRows
+from dpsynth.audit.watched import PULSE, Chosen, LateMeter, Probe, Watch, WatchedRows
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import Generator, Model, Projectable
 from dpsynth.kernel import PrivateTable, Rows
@@ -155,7 +155,7 @@ class ReplayedTable:
         run = self._shared
         answer = run.begin(asked)
         real = self._view.count_all(cliques, noise)
-        exact = np.concatenate([counts.values.ravel() for counts in real])
+        exact = np.concatenate([counts.values.ravel() for counts in real]) - PULSE
         if answer is None:
             answer = tuple(_noisy(counts, run.rng) for counts in real)
         run.end(asked, exact, run.probe.spread(exact.size), answer)
@@ -204,7 +204,8 @@ class ReplayedTable:
         asked = f"train {loss} {noise} clip {max_grad_norm} batch {expected_batch_size} {numerics}"
         answers: list[Any] = []
 
-        def hand(exact: NDArray[np.float32]) -> NDArray[np.float32]:
+        def hand(pulsed: NDArray[np.float32]) -> NDArray[np.float32]:
+            exact = np.where(pulsed == 0, pulsed, pulsed - np.float32(PULSE * grid))  # masked weights have no gradient
             spread, answer = run.probe.spread(exact.size) * grid, answers.pop()
             if answer is None:
                 answer = exact + run.rng.normal(0.0, spread, exact.size).astype(np.float32)
@@ -296,7 +297,7 @@ def _plain(numbers: Sequence[int] | None) -> list[int] | None:
 
 
 def _noisy(counts: NoisyCounts, rng: np.random.Generator) -> NoisyCounts:
-    values = counts.values + np.rint(rng.normal(0.0, counts.sigma, counts.values.shape)).astype(np.int64)
+    values = counts.values - PULSE + np.rint(rng.normal(0.0, counts.sigma, counts.values.shape)).astype(np.int64)
     values.flags.writeable = False
     return NoisyCounts(counts.clique, values, counts.sigma, counts.recoding)
 

@@ -92,6 +92,10 @@ class WatchedRows:
         return seen, None if self._apart else units, names
 
 
+PULSE = 2**22
+"""What stands for noise: if it does not come out as it went in, the noise is scaled by something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """A selection as the kernel asks for it: index ``i`` has weight ``exp(rate * scores[i] / (2 sensitivity))``."""
@@ -106,8 +110,8 @@ class Chosen:
 class Probe:
     """Stands where the kernel's `Noise` does: it draws none, and keeps what it was asked for.
 
-    Exact answers come out, every unit is sampled, and the same key bounds units on neighbouring tables. A row's latent
-    numbers are those of its place, so that rows both tables have get the same.
+    Exact answers come out, plus `PULSE`; every unit is sampled, and the same key bounds units on neighbouring tables.
+    A row's latent numbers are those of its place, so that rows both tables have get the same.
 
     Attributes:
         steepness: factor on the rate of a selection, for a fault; 1 otherwise.
@@ -136,10 +140,10 @@ class Probe:
         return bytes(32)
 
     def rounded_gaussian(self, sigma: float, size: int) -> NDArray[np.int64]:
-        """`size` zeros."""
+        """`size` pulses."""
         self.sigmas.append(sigma)
         self.drawn += size
-        return np.zeros(size, np.int64)
+        return np.full(size, PULSE, np.int64)
 
     def spread(self, numbers: int) -> float:
         """The least deviation of noise that `numbers` answers have got; 0 if some of them got none of their own."""
@@ -193,4 +197,4 @@ class LateMeter:
             self._owed.pop()()
 
 
-__all__ = ["Chosen", "LateMeter", "Probe", "Watch", "WatchedCodes", "WatchedRows"]
+__all__ = ["PULSE", "Chosen", "LateMeter", "Probe", "Watch", "WatchedCodes", "WatchedRows"]

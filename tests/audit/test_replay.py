@@ -82,7 +82,7 @@ def test_the_neighbours_are_neighbours(surrogate):
 
     k = surrogate.schema.at_most
     pairs = surrogate.neighbours()
-    assert len(pairs) == 6
+    assert len(pairs) == 7
     for pair in pairs:
         change = kept(pair.more) - kept(pair.fewer)
         assert change.sum() == k, pair.name
@@ -215,6 +215,21 @@ def test_reading_rows_is_seen_wherever_the_kernel_reads_them(surrogate):
     )
     ask(lambda: next(steps))
     assert all(count > 0 for count in touched)
+
+
+def test_noise_that_is_divided_by_the_number_of_units_is_noticed(surrogate, monkeypatch):
+    """A published defect: the normaliser follows the rows. The exact sum then moves less, not more."""
+    from dpsynth.kernel.train import Training
+
+    honest, recipe = Training._noisy, EveryLook()
+    few = next(pair for pair in surrogate.neighbours() if pair.name == "k rows beside k others")
+    assert not Recorder(recipe, planned(recipe, surrogate)).compare(few).problems
+    monkeypatch.setattr(
+        Training, "_noisy", lambda self, units, noise: [p / max(1, len(units)) for p in honest(self, units, noise)]
+    )
+    found = Recorder(recipe, planned(recipe, surrogate)).compare(few)
+    assert found.share > 5
+    assert "SubsampledGaussian" in found.problems[0]
 
 
 @pytest.mark.parametrize("faults", [Faults(late=True), Faults(apart=True), Faults(steepness=2.0)])
