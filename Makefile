@@ -12,7 +12,7 @@ help:
 	@echo "make check     lint, format, types, import rules"
 	@echo "make docs      the API reference as HTML, in docs/_build"
 	@echo "make mutants   break every guard of the trust kernel and the accounting in turn: a test must fail (ONLY=\"NAME ...\")"
-	@echo "make evidence  what docs and certificates rest on, made anew: an hour (mutants, accountants, faults, throughput)"
+	@echo "make evidence  what docs and certificates rest on, made anew: an hour (mutants, accountants, audits, faults, throughput)"
 	@echo "make bench     workload error of the generators (needs the benchmark tables, see experiments/README.md)"
 	@echo "make peers     other libraries to compare with, in .peers (experiments/README.md says how)"
 
@@ -71,6 +71,8 @@ mutants: $(VENV)/.dev
 # Committed pages and results that a run writes anew: what is too slow for the tests.
 evidence: mutants
 	$(BIN)/python experiments/accounting.py
+	$(BIN)/python experiments/audits.py --out experiments/results/audits.tsv
+	$(BIN)/python experiments/canaries.py --out experiments/results/canaries.tsv
 	$(BIN)/python experiments/ledger_faults.py --out experiments/results/ledger_faults.tsv
 	$(BIN)/python experiments/ledger_throughput.py --out experiments/results/ledger_throughput.tsv
 

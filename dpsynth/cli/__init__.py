@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dpsynth.cli.auditing import audit
 from dpsynth.cli.inspecting import inspect_
 from dpsynth.cli.keyrings import keys
 from dpsynth.cli.ledgers import ledger
@@ -71,7 +72,7 @@ def demo(out: str) -> None:
     run(Path(out))
 
 
-for _command in (inspect_, plan, profile, release, sample, verify_, certificate, schema, ledger, keys, demo):
+for _command in (inspect_, plan, profile, release, sample, verify_, certificate, schema, ledger, keys, audit, demo):
     main.add_command(_command)
 
 __all__ = ["GENERATOR_NAMES", "main"]
