@@ -225,6 +225,7 @@ def _predicate(
         issue=Issue(issued, made.id, seq, digest, ledger.rollback_detectable),
         issuer={"key_id": key.public.key_id, "public_key": key.public.pem()},
         deployment=deployment,
+        reads=state.reads,
     )
 
 
