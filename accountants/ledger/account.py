@@ -136,9 +136,7 @@ class Account:
                     f"table {table[:16]} is on no draw of dataset {self.dataset!r}; a private report is made of a "
                     "release of this account, with the ledger that it was charged to"
                 )
-            return draft.append(
-                self.dataset, "read", {"on": today(), "release": drawn.body["release"], "table": table}
-            )
+            return draft.append(self.dataset, "read", {"on": today(), "release": drawn.body["release"], "table": table})
 
     def find_table(self, table_digest: str) -> Row | None:
         """The first draw row of a table, None where no row of this account names it.
