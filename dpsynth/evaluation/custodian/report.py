@@ -230,10 +230,8 @@ __all__ = [
     "JSON",
     "PAGE",
     "PARQUET",
-    "SECTIONS",
     "CustodianReport",
     "Questions",
-    "check_private_target",
     "evaluate",
     "findings",
 ]
