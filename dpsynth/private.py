@@ -34,9 +34,9 @@ def stamped(table: pa.Table) -> pa.Table:
     """The table with the stamp in its footer and in every column; frames read from it carry it in ``attrs``."""
     columns = [field.with_metadata({**(field.metadata or {}), MARK: STAMP}) for field in table.schema]
     held = dict(table.schema.metadata or {})
-    if b"pandas" in held:
-        described = json.loads(held[b"pandas"])
-        held[b"pandas"] = json.dumps({**described, "attributes": {MARK: STAMP}}).encode()
+    described = json.loads(held.pop(b"pandas", b"{}"))
+    described = {"index_columns": [], "column_indexes": [], "columns": [], **described, "attributes": {MARK: STAMP}}
+    held[b"pandas"] = json.dumps(described).encode()
     return table.cast(pa.schema(columns, metadata={**held, MARK: STAMP}))
 
 

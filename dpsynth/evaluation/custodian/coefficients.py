@@ -51,6 +51,9 @@ def coefficients(tables: Tables, task: Task, *, rng: np.random.Generator, deep: 
         if len(known) > MOST_ROWS and not deep:
             known = np.sort(rng.choice(known, MOST_ROWS, replace=False))
         frames[name], targets[name] = getattr(tables, name).iloc[known], task.y[name][known]
+    if not task.binary:  # in standard deviations of the training rows, as the predictors are
+        center, spread = targets["train"].mean(), targets["train"].std()
+        targets = {name: (each - center) / spread for name, each in targets.items()}
     yield from compared(
         frames,
         associated(frames["train"], targets["train"], task.predictors),

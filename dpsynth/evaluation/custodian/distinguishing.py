@@ -17,7 +17,7 @@ SECTION = "utility"
 MOST_ROWS, MOST_ROWS_DEEP = 10_000, 50_000
 """Of each of the two tables."""
 LEAST_ROWS = 50
-FOLDS = 3
+FOLDS, TREES = 3, 50
 
 
 def distinguishing(tables: Tables, *, rng: np.random.Generator, deep: bool = False) -> Iterator[Finding]:
@@ -26,7 +26,9 @@ def distinguishing(tables: Tables, *, rng: np.random.Generator, deep: bool = Fal
     The baseline is the holdout in the place of the released rows.
     """
     most = min(MOST_ROWS_DEEP if deep else MOST_ROWS, len(tables.train))
-    few = min(len(tables.synthetic), len(tables.holdout) or len(tables.synthetic), most)
+    few = min(len(tables.synthetic), most)
+    if len(tables.holdout) >= LEAST_ROWS:
+        few = min(few, len(tables.holdout))
     if few < LEAST_ROWS:
         note = f"Not computed: it takes {LEAST_ROWS} rows of each table."
         yield Finding(SECTION, "pMSE, ratio to its expectation", note=note)
@@ -45,11 +47,12 @@ def distinguishing(tables: Tables, *, rng: np.random.Generator, deep: bool = Fal
         note = "Not computed: no column varies, or the propensity model did not converge."
         yield Finding(SECTION, "pMSE, ratio to its expectation", note=note)
     else:
-        half = 1.96 * spreads["released"]
+        apart = (few + len(real)) / len(real)
         note = (
-            f"pMSE {values['released']:.5f}, {ratio:.1f} times what rows of the same distribution would have on "
-            f"average; those would lie between {max(0, 1 - half):.2f} and {1 + half:.2f} in 95 of 100 cases. Logistic "
-            f"propensity model with {terms['released']} terms, {few} rows against {len(real)}."
+            f"pMSE {values['released']:.5f}. Rows drawn from a model that fits these very training rows would score 1 "
+            f"on average, another sample of the same population (as the holdout is) {apart:.1f}, give or take "
+            f"{1.96 * apart * spreads['released']:.2f}. Logistic propensity model with {terms['released']} parameters, "
+            f"{few} rows against {len(real)}."
         )
         yield Finding(SECTION, "pMSE, ratio to its expectation", "", ratio, baseline=baseline, note=note)
     note = "0.5 where released rows cannot be told from training rows, 1 where they always can; by cross-validation."
@@ -77,7 +80,8 @@ def _pmse(real: pd.DataFrame, other: pd.DataFrame, names: tuple[str, ...]) -> tu
     """pMSE, its ratio to the null expectation, the ratio's standard deviation under the null, and terms.
 
     Snoke et al. (2018), equations 4 and 5: with k parameters, N rows and c the share of released ones,
-    E = (k - 1) (1 - c)^2 c / N and SD = sqrt(2 (k - 1)) (1 - c)^2 c / N.
+    E = (k - 1) (1 - c)^2 c / N and SD = sqrt(2 (k - 1)) (1 - c)^2 c / N. That is for rows drawn from a model fitted to
+    the very rows they are held against; two independent samples have both figures 1 / (1 - c) times as large.
     """
     import statsmodels.api as sm
 
@@ -113,7 +117,7 @@ def _area(real: pd.DataFrame, other: pd.DataFrame, names: tuple[str, ...], rng: 
         held = fold == each
         if len(np.unique(y[~held])) < 2 or not held.any():
             return nan
-        model = HistGradientBoostingClassifier(max_iter=50, random_state=0).fit(matrix[~held], y[~held])
+        model = HistGradientBoostingClassifier(max_iter=TREES, random_state=0).fit(matrix[~held], y[~held])
         score[held] = model.predict_proba(matrix[held])[:, 1]
     return auroc(y, score)
 

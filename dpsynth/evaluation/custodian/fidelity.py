@@ -21,6 +21,8 @@ from dpsynth.evaluation.custodian.variables import variable
 SECTION = "fidelity"
 MOST_TRIPLES = 20_000
 """Counted; of more, that many are drawn."""
+LEAST_ROWS = 50
+"""Of the holdout, to be a baseline."""
 SHOWN = 15
 """Of pairs and triples, the worst are listed by name."""
 
@@ -34,8 +36,9 @@ def fidelity(
         which = "the synthetic table" if not len(tables.synthetic) else "the training table"
         return [Finding(SECTION, "total variation distance", note=f"Not computed: {which} has no rows.")]
     synthetic, train, holdout = in_cells(tables)
-    rows = min(synthetic.rows, holdout.rows) if holdout.rows else synthetic.rows
-    few, held = synthetic.drawn(rows, rng), holdout.drawn(rows, rng)
+    enough = holdout.rows >= LEAST_ROWS
+    rows = min(synthetic.rows, holdout.rows) if enough else synthetic.rows
+    few, held = synthetic.drawn(rows, rng), holdout.drawn(rows if enough else 0, rng)
     found = list(_distances(few, train, held, rng, MOST_TRIPLES))
     found += associations(tables, few, train, held)
     for name in tables.schema.names:
@@ -63,7 +66,7 @@ def _distances(few: Cells, train: Cells, held: Cells, rng: np.random.Generator, 
         of = f"{len(cliques)} of {whole}" if len(cliques) < whole else f"{whole}"
         note = f"Mean over {of} {what}, {few.rows} released rows against {train.rows} training rows."
         if not held.rows:
-            note += " The holdout has no rows, so there is nothing to compare with."
+            note += f" The holdout has fewer than {LEAST_ROWS} rows, so there is nothing to compare with."
         measure = "total variation distance"
         mean, baseline = float(ours.mean()), float(theirs.mean())
         yield Finding(SECTION, f"{measure}, {ways}-way", "", mean, baseline=baseline, note=note)

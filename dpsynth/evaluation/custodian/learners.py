@@ -20,6 +20,9 @@ LEAST_SQUARES = "ridge regression"
 MOST_ROWS = 25_000
 """Rows a model is trained on at most, unless `deep`; more are drawn down, of released and real rows alike."""
 
+TREES = 100
+"""Boosting rounds: scikit-learn's default."""
+
 Floats = NDArray[np.float64]
 
 
@@ -84,7 +87,9 @@ def _fitted(
     design = Design.of(frame, names)
     trees = plain(frame, names), plain(holdout, names)
     linear: Any = LogisticRegression(max_iter=300) if binary else Ridge()
-    boosted: Any = (HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor)(random_state=0)
+    boosted: Any = (HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor)(
+        max_iter=TREES, random_state=0
+    )
     found: dict[str, Floats] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged after 300 steps: close enough, as in the benchmark protocol

@@ -47,11 +47,15 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Findings of one measure, on one scale."""
+    """Findings of one measure on one scale, or several measures that have one finding each.
 
-    measure: str
-    findings: tuple[Finding, ...]
-    scale: Scale | None
+    Attributes:
+        title: of the table.
+        rows: what each finding is called, the finding, and its scale.
+    """
+
+    title: str
+    rows: tuple[tuple[str, Finding, Scale | None], ...]
 
 
 def page(findings: Sequence[Finding], about: Mapping[str, Any]) -> str:
@@ -76,8 +80,14 @@ def _groups(findings: Sequence[Finding], section: str) -> Iterator[Group]:
     for each in findings:
         if each.section == section:
             measures.setdefault(each.measure, []).append(each)
+    single = [own[0] for own in measures.values() if len(own) == 1]
+    if single:
+        named = ((f"{e.measure}: {e.subject}" if e.subject else e.measure, e, Scale.of([e])) for e in single)
+        yield Group("Single figures", tuple(named))
     for measure, own in measures.items():
-        yield Group(measure, tuple(own), Scale.of(own))
+        if len(own) > 1:
+            scale = Scale.of(own)
+            yield Group(measure, tuple((each.subject or "whole table", each, scale) for each in own))
 
 
 def _cards(findings: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:

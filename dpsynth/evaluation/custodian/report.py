@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, final
@@ -73,7 +73,7 @@ class CustodianReport:
     @property
     def frame(self) -> pd.DataFrame:
         """The findings as a tidy table, stamped in its ``attrs``."""
-        columns = list(Finding.__dataclass_fields__)
+        columns = [field.name for field in fields(Finding)]
         frame = pd.DataFrame([asdict(each) for each in self.findings], columns=columns)
         frame.attrs[private.MARK] = private.STAMP
         return frame
