@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from dpsynth.evaluation.custodian.finding import Finding, Tables
 
 _MODULE = "dpsynth.evaluation.custodian.attacks"
 
+Refit = Callable[[pd.DataFrame, NDArray[np.int64], np.random.Generator], pd.DataFrame]
+
 
 def run_attacks(
-    tables: Tables, *, rng: np.random.Generator, deep: bool = False, target: str | None = None
+    tables: Tables,
+    *,
+    rng: np.random.Generator,
+    deep: bool = False,
+    target: str | None = None,
+    refit: Refit | None = None,
 ) -> list[Finding]:
     """Every attack with its control, its baseline and an interval."""
     if find_spec(_MODULE) is None:
         return [Finding("privacy", "attacks", note="Not computed: this version has no attacks.")]
-    found: list[Finding] = import_module(_MODULE).run_attacks(tables, rng=rng, deep=deep, target=target)
+    found: list[Finding] = import_module(_MODULE).run_attacks(tables, rng=rng, deep=deep, target=target, refit=refit)
     return found
 
 
-__all__ = ["run_attacks"]
+__all__ = ["Refit", "run_attacks"]

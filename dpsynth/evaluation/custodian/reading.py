@@ -69,6 +69,11 @@ def read_tables(
     return Tables(schema, _frame(released, schema), frames["train"], frames["holdout"], units), left_out
 
 
+def as_released(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """A drawn table in the types of `Tables`."""
+    return _frame(open_source(frame), schema)
+
+
 def labels_of(column: ColumnBase, encoder: Encoder) -> list[str]:
     """What a listed column's values are called."""
     return encoder.decode_labels(column.name)[: column.cells]
@@ -141,4 +146,4 @@ def read_schema(folder: Path) -> Schema:
     return Schema.from_yaml(folder / SCHEMA)
 
 
-__all__ = ["is_moment", "is_number", "labels_of", "read_schema", "read_tables"]
+__all__ = ["as_released", "is_moment", "is_number", "labels_of", "read_schema", "read_tables"]

@@ -17,7 +17,7 @@ from accountants import Ledger, PublicKey
 from accountants.ledger.rows import today
 from dpsynth import private
 from dpsynth.errors import BundleError
-from dpsynth.evaluation.custodian.attacks_bridge import run_attacks
+from dpsynth.evaluation.custodian.attacks_bridge import Refit, run_attacks
 from dpsynth.evaluation.custodian.fairness import fairness
 from dpsynth.evaluation.custodian.fidelity import fidelity
 from dpsynth.evaluation.custodian.finding import Finding, Tables
@@ -25,6 +25,7 @@ from dpsynth.evaluation.custodian.folder import write_private
 from dpsynth.evaluation.custodian.learners import Trial, trial
 from dpsynth.evaluation.custodian.page import page
 from dpsynth.evaluation.custodian.reading import read_schema, read_tables
+from dpsynth.evaluation.custodian.refitting import Refitting
 from dpsynth.evaluation.custodian.survival import survival
 from dpsynth.evaluation.custodian.task import column_of, task_of
 from dpsynth.evaluation.custodian.utility import utility
@@ -168,11 +169,19 @@ def evaluate(
         "columns": len(schema.names),
         "questions": asdict(questions),
     }
-    return CustodianReport(tuple(findings(tables, questions, rng=generator)), about)
+    refit = Refitting(schema, account.state.releases[said["release"]["id"]].claim)
+    return CustodianReport(tuple(findings(tables, questions, rng=generator, refit=refit)), about)
 
 
-def findings(tables: Tables, questions: Questions, *, rng: np.random.Generator) -> list[Finding]:
-    """All sections. One that fails is told as such, and does not take the others with it."""
+def findings(
+    tables: Tables, questions: Questions, *, rng: np.random.Generator, refit: Refit | None = None
+) -> list[Finding]:
+    """All sections. One that fails is told as such, and does not take the others with it.
+
+    Args:
+        tables, questions, rng: see `evaluate`.
+        refit: fits the release's generator again, for attacks that need it.
+    """
     deep, target = questions.deep, questions.target
     tried = _attempt("utility", lambda: _tried(tables, questions, rng))
     known: Trial | None = tried if isinstance(tried, Trial) else None
@@ -195,7 +204,7 @@ def findings(tables: Tables, questions: Questions, *, rng: np.random.Generator) 
                 lambda: fairness(tables, rng=rng, deep=deep, target=target, sensitive=sensitive, tried=known),
             )
         )
-    parts.append(("privacy", "attacks", lambda: run_attacks(tables, rng=rng, deep=deep, target=column)))
+    parts.append(("privacy", "attacks", lambda: run_attacks(tables, rng=rng, deep=deep, target=column, refit=refit)))
     found: list[Finding] = []
     for section, stage, part in parts:
         progress(stage, 0.0)
