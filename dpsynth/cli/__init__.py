@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dpsynth.cli.evaluating import evaluate, split
 from dpsynth.cli.keyrings import keys
 from dpsynth.cli.ledgers import ledger
 from dpsynth.cli.options import GENERATOR_NAMES
@@ -70,7 +71,7 @@ def demo(out: str) -> None:
     run(Path(out))
 
 
-for _command in (plan, profile, release, sample, verify_, certificate, schema, ledger, keys, demo):
+for _command in (plan, profile, release, sample, verify_, certificate, schema, ledger, keys, split, evaluate, demo):
     main.add_command(_command)
 
 __all__ = ["GENERATOR_NAMES", "main"]

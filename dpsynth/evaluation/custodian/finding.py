@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,8 @@ class Finding:
     control: float = nan
     note: str = ""
 
+    __private__: ClassVar[bool] = True
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
@@ -61,6 +63,8 @@ class Tables:
     train: pd.DataFrame
     holdout: pd.DataFrame
     units: Mapping[str, NDArray[Any]]
+
+    __private__: ClassVar[bool] = True
 
 
 class Section(Protocol):
