@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dpsynth.evaluation.custodian.attacks.case import Case
 from dpsynth.evaluation.custodian.attacks.intervals import clustered_share, excess, mean
-from dpsynth.evaluation.custodian.attacks.judging import compared, finding
+from dpsynth.evaluation.custodian.attacks.judging import RARE, compared, finding
 from dpsynth.evaluation.custodian.attacks.neighbours import nearest
 from dpsynth.evaluation.custodian.finding import Finding
 
@@ -35,7 +35,7 @@ def copies(case: Case, rng: np.random.Generator) -> list[Finding]:
     alone = [side.most(_isolation(of.distances)) for side, of in zip(sides, near, strict=True)]
     return [
         _all_copies(case, released),
-        *compared("copies", "attacked units", targets, *exact),
+        *(each for each in compared("copies", "", targets, *exact) if each.subject == RARE),
         *compared("near copies, within one column", "", targets, *close),
         *compared("closest released row alone (1 - NNDR)", "", targets, *alone),
         _closer(case, rng),
