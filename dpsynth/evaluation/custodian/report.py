@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, final
@@ -17,7 +18,7 @@ from accountants import Ledger, PublicKey
 from accountants.ledger.rows import today
 from dpsynth import private
 from dpsynth.errors import BundleError
-from dpsynth.evaluation.custodian.attacks_bridge import Refit, run_attacks
+from dpsynth.evaluation.custodian.attacks import Refit, run_attacks
 from dpsynth.evaluation.custodian.fairness import fairness
 from dpsynth.evaluation.custodian.fidelity import fidelity
 from dpsynth.evaluation.custodian.finding import Finding, Tables
@@ -182,29 +183,22 @@ def findings(
         tables, questions, rng: see `evaluate`.
         refit: fits the release's generator again, for attacks that need it.
     """
-    deep, target = questions.deep, questions.target
+    deep, target, sensitive = questions.deep, questions.target, questions.sensitive
+    time, event = questions.time, questions.event
     tried = _attempt("utility", lambda: _tried(tables, questions, rng))
     known: Trial | None = tried if isinstance(tried, Trial) else None
-    column = column_of(tables, target)
-    time, event = questions.time, questions.event
+    guessed = tuple(name for name in (column_of(tables, target), sensitive) if name in tables.schema.names)
+    asked: dict[str, Any] = {"rng": rng, "deep": deep, "target": target}
     parts: list[tuple[str, str, Callable[[], list[Finding]]]] = [
-        ("fidelity", "fidelity", lambda: fidelity(tables, rng=rng, deep=deep, target=target)),
-        ("utility", "models", lambda: utility(tables, rng=rng, deep=deep, target=target, tried=known)),
+        ("fidelity", "fidelity", lambda: fidelity(tables, **asked)),
+        ("utility", "models", lambda: utility(tables, **asked, tried=known)),
     ]
     if time is not None and event is not None:
-        parts.append(
-            ("utility", "survival", lambda: survival(tables, rng=rng, deep=deep, target=target, time=time, event=event))
-        )
-    if questions.sensitive is not None:
-        sensitive = questions.sensitive
-        parts.append(
-            (
-                "fairness",
-                "fairness",
-                lambda: fairness(tables, rng=rng, deep=deep, target=target, sensitive=sensitive, tried=known),
-            )
-        )
-    parts.append(("privacy", "attacks", lambda: run_attacks(tables, rng=rng, deep=deep, target=column, refit=refit)))
+        parts.append(("utility", "survival", lambda: survival(tables, **asked, time=time, event=event)))
+    if sensitive is not None:
+        parts.append(("fairness", "fairness", lambda: fairness(tables, **asked, sensitive=sensitive, tried=known)))
+    battery = partial(run_attacks, tables, rng=rng, deep=deep, sensitive=guessed, refit=refit)
+    parts.append(("privacy", "attacks", battery))
     found: list[Finding] = []
     for section, stage, part in parts:
         progress(stage, 0.0)
