@@ -25,15 +25,16 @@ from dpsynth.evaluation.custodian.finding import Finding, Tables
 from dpsynth.evaluation.custodian.folder import write_private
 from dpsynth.evaluation.custodian.learners import Trial, trial
 from dpsynth.evaluation.custodian.page import page
-from dpsynth.evaluation.custodian.reading import read_schema, read_tables
+from dpsynth.evaluation.custodian.reading import read_tables
 from dpsynth.evaluation.custodian.refitting import Refitting
 from dpsynth.evaluation.custodian.survival import survival
 from dpsynth.evaluation.custodian.task import column_of, task_of
 from dpsynth.evaluation.custodian.utility import utility
 from dpsynth.progress import report as progress
 from dpsynth.release import verify
-from dpsynth.release.bundle import TABLE
+from dpsynth.release.bundle import SCHEMA, TABLE
 from dpsynth.release.verification import BROKEN
+from dpsynth.schema import Schema
 
 PAGE, PARQUET, JSON = "PRIVATE-report.html", "PRIVATE-findings.parquet", "PRIVATE-findings.json"
 
@@ -147,7 +148,7 @@ def evaluate(
     said = found.statement["predicate"]
     account = ledger.account(said["dataset"])
     generator = np.random.default_rng() if rng is None else rng
-    schema = read_schema(path)
+    schema = Schema.from_yaml(path / SCHEMA)
     if account.find_table(said["table"]["sha256"]) is None:
         account.read(said["table"]["sha256"])  # says what is wrong, and notes nothing
     progress("reading", 0.0)
