@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from dpsynth.evaluation.custodian.attacks import run_attacks
+from dpsynth.evaluation.custodian.attacks.attributes import attributes
 from dpsynth.evaluation.custodian.attacks.completion import completion
 from dpsynth.evaluation.custodian.attacks.singling import Predicate, _judged, _multivariate, _univariate
 from dpsynth.evaluation.custodian.reading import read_tables
@@ -43,15 +44,27 @@ def test_a_unit_is_singled_out_once_however_many_rows_it_has_and_predicates_find
     assert found.baseline == 0
 
 
-def test_half_a_record_of_the_training_rows_is_completed_and_one_of_fresh_columns_is_not():
+@pytest.fixture(scope="module")
+def copied_noise():
+    """A release that is the training rows, of columns that say nothing of each other."""
     rng = np.random.default_rng(1)
     declared = Schema.loads(
         "columns: {" + ", ".join(f"c{i}: {{type: coded, cardinality: 16}}" for i in range(12)) + "}"
     )
     train, holdout = (pd.DataFrame(rng.integers(0, 16, (300, 12)), columns=declared.names) for _ in range(2))
-    found = completion(case_of(read_tables(declared, train, train, holdout, rng)[0]), rng)
+    return case_of(read_tables(declared, train, train, holdout, rng)[0])
+
+
+def test_half_a_record_of_the_training_rows_is_completed_and_that_of_others_is_not(copied_noise):
+    found = completion(copied_noise, np.random.default_rng(0))
     assert found[0].value > 0.99
     assert found[0].baseline == pytest.approx(1 / 16, abs=0.02)
+
+
+def test_a_column_of_the_training_rows_is_guessed_and_that_of_others_is_not(copied_noise):
+    found = attributes(copied_noise, np.random.default_rng(0), ("c3",))
+    assert found[0].value > 0.99
+    assert found[0].baseline == pytest.approx(1 / 16, abs=0.05)
 
 
 def test_fifty_columns_take_seconds():
