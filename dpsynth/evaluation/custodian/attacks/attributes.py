@@ -22,11 +22,15 @@ MEASURE = "attribute inference"
 MOST_ROWS = 20_000
 MOST_COLUMNS = 5
 """Columns attacked where none are named."""
+MOST_CLASSES = 64
+"""Levels of a longer list are guessed by group: a tree's nodes hold a count for every class."""
 TREES = 20
 
 
 def attributes(case: Case, rng: np.random.Generator, sensitive: Sequence[str]) -> list[Finding]:
     """The share of records whose column is guessed right: a listed value, or a number's tenth.
+
+    A list of more than 64 levels counts as right where the group of the level is.
 
     Args:
         case: who is attacked, and with what.
@@ -55,18 +59,26 @@ def _guess(
         return [cannot(MEASURE, name, "The column has one value only, or is not in the schema.")]
     at = space.names.index(name)
     others = np.delete(np.arange(len(space.axes)), at)
-    answers = classes[:, at]
+    answers = _groups(classes[:, at])
     if len(others) == 0:
         return [cannot(MEASURE, name, "There is no other column to guess it from.")]
     if len(np.unique(answers)) < 2:
         return [cannot(MEASURE, name, "The column has one value only in the release.")]
+    if len(np.unique(answers)) > len(answers) / 2:
+        return [cannot(MEASURE, name, "The release has too few rows for so many values.")]
     model = ExtraTreesClassifier(TREES, max_features="sqrt", random_state=int(rng.integers(2**31)))
     model.fit(features[:, others], answers)
     hits = [
-        side.mean(model.predict(space.features(side.frame)[:, others]) == space.axes[at].classes(side.frame[name]))
+        side.mean(
+            model.predict(space.features(side.frame)[:, others]) == _groups(space.axes[at].classes(side.frame[name]))
+        )
         for side in (targets.train, targets.holdout)
     ]
     return list(compared(MEASURE, name, targets, *hits))
+
+
+def _groups(classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (classes + 1) % MOST_CLASSES
 
 
 __all__ = ["MEASURE", "attributes", "uncertain"]
