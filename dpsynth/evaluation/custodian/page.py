@@ -64,6 +64,7 @@ def page(findings: Sequence[Finding], about: Mapping[str, Any]) -> str:
     """The page."""
     sections = [(name, *TITLES[name], list(_groups(findings, name))) for name in TITLES]
     flagged = [each for each in findings if FLAGGED in each.note]
+    attacks = [each for each in findings if each.section == "privacy" and not isnan(each.value)]
     return _template().render(
         stamp=STAMP,
         about=about,
@@ -71,6 +72,8 @@ def page(findings: Sequence[Finding], about: Mapping[str, Any]) -> str:
         skipped=[title for _, title, _, groups in sections if not groups],
         cards=list(_cards(findings)),
         flagged=flagged,
+        attacks=len(attacks),
+        excess=sum(map(exceeds, attacks)),
         variables=len({each.subject for each in flagged}),
         unknown=[each for each in findings if isnan(each.value) and each.note],
         most=OPEN,
@@ -90,6 +93,11 @@ def _groups(findings: Sequence[Finding], section: str) -> Iterator[Group]:
         if len(own) > 1:
             scale = Scale.of(own)
             yield Group(measure, tuple((each.subject or "whole table", each, scale) for each in own))
+
+
+def exceeds(finding: Finding) -> bool:
+    """Whether an attack does better on the rows of the release than on rows that it never saw, beyond its interval."""
+    return finding.section == "privacy" and finding.low > finding.baseline
 
 
 def _cards(findings: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
@@ -123,7 +131,7 @@ def _template() -> Template:
         short=lambda text: shorten(str(text), NAME),
         said=lambda text: shorten(str(text), NOTE),
     )
-    environment.globals.update(strip=strip, isnan=isnan)
+    environment.globals.update(strip=strip, isnan=isnan, exceeds=exceeds)
     return environment.get_template("template.html")
 
 

@@ -57,6 +57,10 @@ def test_attacks_stand_beside_their_controls_and_the_sentence(html):
     assert "Attacks falsify, they never certify" in privacy
     assert 'class="n">control</th>' in privacy
     assert 'class="n">0.99</td>' in privacy
+    high = page([Finding("privacy", "an attack", "", 0.9, 0.8, 1.0, 0.5, 0.99)], ABOUT)
+    assert 'class="n flag">0.9</td>' in high
+    both = [*findings()[:1], Finding("privacy", "a", "", 0.9, 0.8, 1.0, 0.5)]
+    assert "<b>1</b>of 1 attack figures exceed" in page(both, ABOUT)
 
 
 def test_strips_hold_every_figure_on_one_scale():
