@@ -20,6 +20,7 @@ from dpsynth.generators import generator_from
 from dpsynth.generators.constrained import constrained
 from dpsynth.generators.drawing import draw_rows
 from dpsynth.kernel import PrivateTable, Rows
+from dpsynth.progress import listening
 from dpsynth.schema import Schema
 
 
@@ -44,6 +45,10 @@ class Refitting:
             units: the privacy unit of each row.
             rng: for the drawing; the noise takes no seed.
         """
+        with listening(lambda _: None):  # what a fit tells is noisy answers, and here nobody paid for them
+            return self._refitted(rows, units, rng)
+
+    def _refitted(self, rows: pd.DataFrame, units: NDArray[np.int64], rng: np.random.Generator) -> pd.DataFrame:
         frame = rows.reset_index(drop=True)
         if self.schema.unit is not None:
             frame = frame.assign(**{self.schema.unit: np.asarray(units)})
