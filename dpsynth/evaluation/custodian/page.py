@@ -17,6 +17,8 @@ from dpsynth.evaluation.custodian.variables import FLAGGED
 from dpsynth.private import STAMP
 from dpsynth.release.report.charts import shorten
 
+NAME, NOTE = 120, 500
+"""Characters of a name and of a sentence at most."""
 OPEN = 12
 """Groups of more findings are folded at first."""
 TITLES = {
@@ -116,7 +118,11 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=number, short=lambda text: shorten(str(text), 120))
+    environment.filters.update(
+        number=number,
+        short=lambda text: shorten(str(text), NAME),
+        said=lambda text: shorten(str(text), NOTE),
+    )
     environment.globals.update(strip=strip, isnan=isnan)
     return environment.get_template("template.html")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from dpsynth.cells import READ, as_arrow, moments, numbers
 from dpsynth.columns import ColumnBase, Date, Datetime, Float, Integer
 from dpsynth.encoding import Encoder, unit_tokens
-from dpsynth.errors import SourceError
 from dpsynth.evaluation.custodian.finding import Tables
 from dpsynth.kernel.sources import Source, check_structure, open_source
 from dpsynth.schema import Schema
@@ -45,14 +43,15 @@ def read_tables(
     sources = {"train": open_source(train), "holdout": open_source(holdout)}
     for source in sources.values():
         check_structure(source, schema)
-    frames = {name: _frame(source, schema) for name, source in sources.items()}
-    tokens = {name: _tokens(source, schema, len(frames[name])) for name, source in sources.items()}
+    frames, tokens = {}, {}
+    for name, source in sources.items():
+        frames[name], tokens[name] = _read(source, schema, schema.unit)
     left_out = dict.fromkeys(LEFT_OUT, 0)
     names: dict[bytes, int] = {}
     units: dict[str, NDArray[Any]] = {}
     for name in ("train", "holdout"):
         own = tokens[name]
-        if own is None:  # each row is a unit of its own
+        if schema.unit is None:  # each row is a unit of its own
             start = len(units["train"]) if name == "holdout" else 0
             units[name] = np.arange(start, start + len(frames[name]))
             continue
@@ -66,22 +65,12 @@ def read_tables(
         left_out["beyond_bound"] += len(kept) - len(bounded)
         frames[name] = frames[name].iloc[bounded].reset_index(drop=True)
         units[name] = labels[bounded]
-    return Tables(schema, _frame(released, schema), frames["train"], frames["holdout"], units), left_out
+    return Tables(schema, _read(released, schema)[0], frames["train"], frames["holdout"], units), left_out
 
 
-def labels_of(column: ColumnBase, encoder: Encoder) -> list[str]:
-    """What a listed column's values are called."""
-    return encoder.decode_labels(column.name)[: column.cells]
-
-
-def is_number(column: ColumnBase) -> bool:
-    """Whether its cells are read as numbers."""
-    return isinstance(column, Integer | Float)
-
-
-def is_moment(column: ColumnBase) -> bool:
-    """Whether its cells are read as dates or moments."""
-    return isinstance(column, Date | Datetime)
+def as_released(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """A drawn table in the types of `Tables`."""
+    return _read(open_source(frame), schema)[0]
 
 
 def _at_most(labels: NDArray[np.int64], k: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -93,12 +82,16 @@ def _at_most(labels: NDArray[np.int64], k: int, rng: np.random.Generator) -> NDA
     return np.sort(order[np.arange(len(order)) - first < k])
 
 
-def _frame(source: Source, schema: Schema) -> pd.DataFrame:
-    encoder = Encoder(schema)
-    parts = [_part(batch, schema, encoder) for batch in source.batches(list(schema.names))]
+def _read(source: Source, schema: Schema, unit: str | None = None) -> tuple[pd.DataFrame, list[bytes | None]]:
+    """The rows, and of each its unit, in one pass."""
+    encoder, tokens = Encoder(schema), list[bytes | None]()
+    parts = []
+    for batch in source.batches([*schema.names, *([] if unit is None else [unit])]):
+        parts.append(_part(batch, schema, encoder))
+        tokens += [] if unit is None else unit_tokens(batch.column(unit))
     if not parts:
         parts = [_part(pa.table({name: pa.array([], pa.string()) for name in schema.names}), schema, encoder)]
-    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0], tokens
 
 
 def _part(batch: Any, schema: Schema, encoder: Encoder) -> pd.DataFrame:
@@ -107,38 +100,18 @@ def _part(batch: Any, schema: Schema, encoder: Encoder) -> pd.DataFrame:
 
 def _cells(cells: Any, column: ColumnBase, encoder: Encoder) -> Any:
     array = as_arrow(cells)
-    if is_number(column):
+    if isinstance(column, Integer | Float):
         values, state = numbers(array)
         return np.where((state == READ) & np.isfinite(values), values, np.nan)
-    if is_moment(column):
+    if isinstance(column, Date | Datetime):
         seconds, state = moments(array)
         found = seconds.astype("datetime64[s]")
         found[state != READ] = np.datetime64("NaT")
         return found
     codes = encoder.encode_column(column.name, array).astype(np.int64)
     codes[codes >= column.cells] = -1
-    kind = pd.CategoricalDtype(labels_of(column, encoder), ordered=column.ordered)
+    kind = pd.CategoricalDtype(encoder.decode_labels(column.name)[: column.cells], ordered=column.ordered)
     return pd.Categorical.from_codes(codes, dtype=kind)
 
 
-def _tokens(source: Source, schema: Schema, rows: int) -> list[bytes | None] | None:
-    if schema.unit is None:
-        return None
-    found = [token for batch in source.batches([schema.unit]) for token in unit_tokens(batch.column(schema.unit))]
-    if len(found) != rows:
-        raise SourceError("the table changed while it was read; write it to a file first")
-    return found
-
-
-def read_schema(folder: Path) -> Schema:
-    """The schema of a release folder.
-
-    Raises:
-        SchemaError: it is none.
-    """
-    from dpsynth.release.bundle import SCHEMA
-
-    return Schema.from_yaml(folder / SCHEMA)
-
-
-__all__ = ["is_moment", "is_number", "labels_of", "read_schema", "read_tables"]
+__all__ = ["as_released", "read_tables"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, final
@@ -17,21 +18,23 @@ from accountants import Ledger, PublicKey
 from accountants.ledger.rows import today
 from dpsynth import private
 from dpsynth.errors import BundleError
-from dpsynth.evaluation.custodian.attacks_bridge import run_attacks
+from dpsynth.evaluation.custodian.attacks import Refit, run_attacks
 from dpsynth.evaluation.custodian.fairness import fairness
 from dpsynth.evaluation.custodian.fidelity import fidelity
 from dpsynth.evaluation.custodian.finding import Finding, Tables
 from dpsynth.evaluation.custodian.folder import write_private
 from dpsynth.evaluation.custodian.learners import Trial, trial
 from dpsynth.evaluation.custodian.page import page
-from dpsynth.evaluation.custodian.reading import read_schema, read_tables
+from dpsynth.evaluation.custodian.reading import read_tables
+from dpsynth.evaluation.custodian.refitting import Refitting
 from dpsynth.evaluation.custodian.survival import survival
 from dpsynth.evaluation.custodian.task import column_of, task_of
 from dpsynth.evaluation.custodian.utility import utility
 from dpsynth.progress import report as progress
 from dpsynth.release import verify
-from dpsynth.release.bundle import TABLE
+from dpsynth.release.bundle import SCHEMA, TABLE
 from dpsynth.release.verification import BROKEN
+from dpsynth.schema import Schema
 
 PAGE, PARQUET, JSON = "PRIVATE-report.html", "PRIVATE-findings.parquet", "PRIVATE-findings.json"
 
@@ -145,7 +148,7 @@ def evaluate(
     said = found.statement["predicate"]
     account = ledger.account(said["dataset"])
     generator = np.random.default_rng() if rng is None else rng
-    schema = read_schema(path)
+    schema = Schema.from_yaml(path / SCHEMA)
     if account.find_table(said["table"]["sha256"]) is None:
         account.read(said["table"]["sha256"])  # says what is wrong, and notes nothing
     progress("reading", 0.0)
@@ -168,34 +171,35 @@ def evaluate(
         "columns": len(schema.names),
         "questions": asdict(questions),
     }
-    return CustodianReport(tuple(findings(tables, questions, rng=generator)), about)
+    refit = Refitting(schema, account.state.releases[said["release"]["id"]].claim)
+    return CustodianReport(tuple(findings(tables, questions, rng=generator, refit=refit)), about)
 
 
-def findings(tables: Tables, questions: Questions, *, rng: np.random.Generator) -> list[Finding]:
-    """All sections. One that fails is told as such, and does not take the others with it."""
-    deep, target = questions.deep, questions.target
+def findings(
+    tables: Tables, questions: Questions, *, rng: np.random.Generator, refit: Refit | None = None
+) -> list[Finding]:
+    """All sections. One that fails is told as such, and does not take the others with it.
+
+    Args:
+        tables, questions, rng: see `evaluate`.
+        refit: fits the release's generator again, for attacks that need it.
+    """
+    deep, target, sensitive = questions.deep, questions.target, questions.sensitive
+    time, event = questions.time, questions.event
     tried = _attempt("utility", lambda: _tried(tables, questions, rng))
     known: Trial | None = tried if isinstance(tried, Trial) else None
-    column = column_of(tables, target)
-    time, event = questions.time, questions.event
+    guessed = tuple(name for name in (column_of(tables, target), sensitive) if name in tables.schema.names)
+    asked: dict[str, Any] = {"rng": rng, "deep": deep, "target": target}
     parts: list[tuple[str, str, Callable[[], list[Finding]]]] = [
-        ("fidelity", "fidelity", lambda: fidelity(tables, rng=rng, deep=deep, target=target)),
-        ("utility", "models", lambda: utility(tables, rng=rng, deep=deep, target=target, tried=known)),
+        ("fidelity", "fidelity", lambda: fidelity(tables, **asked)),
+        ("utility", "models", lambda: utility(tables, **asked, tried=known)),
     ]
     if time is not None and event is not None:
-        parts.append(
-            ("utility", "survival", lambda: survival(tables, rng=rng, deep=deep, target=target, time=time, event=event))
-        )
-    if questions.sensitive is not None:
-        sensitive = questions.sensitive
-        parts.append(
-            (
-                "fairness",
-                "fairness",
-                lambda: fairness(tables, rng=rng, deep=deep, target=target, sensitive=sensitive, tried=known),
-            )
-        )
-    parts.append(("privacy", "attacks", lambda: run_attacks(tables, rng=rng, deep=deep, target=column)))
+        parts.append(("utility", "survival", lambda: survival(tables, **asked, time=time, event=event)))
+    if sensitive is not None:
+        parts.append(("fairness", "fairness", lambda: fairness(tables, **asked, sensitive=sensitive, tried=known)))
+    battery = partial(run_attacks, tables, rng=rng, deep=deep, sensitive=guessed, refit=refit)
+    parts.append(("privacy", "attacks", battery))
     found: list[Finding] = []
     for section, stage, part in parts:
         progress(stage, 0.0)

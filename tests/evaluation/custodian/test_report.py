@@ -14,10 +14,11 @@ from accountants import Keyring, Ledger, UnknownDataset
 from dpsynth import private
 from dpsynth.cli import main
 from dpsynth.errors import BundleError, SourceError
+from dpsynth.evaluation.custodian.refitting import Refitting
 from dpsynth.evaluation.custodian.report import JSON, PAGE, PARQUET, CustodianReport, Questions, evaluate
 from dpsynth.release import admit, verify
 from dpsynth.release.verification import INTACT
-from tests.evaluation.custodian.conftest import Place
+from tests.evaluation.custodian.conftest import Place, released, schema, tables_of
 
 ALL = Questions(target="died", sensitive="ward", time="days", event="died")
 
@@ -149,6 +150,8 @@ def test_the_command(at_home, tmp_path, monkeypatch):
     inside = CliRunner().invoke(main, [*args, "--out", str(at_home.release / "report")])
     assert (inside.exit_code, "handed out" in inside.output) == (1, True)
     assert verify(at_home.release, at_home.keys.trusted()).exit_code == INTACT
+    shown = [CliRunner().invoke(main, ["ledger", "show", *name]).output for name in ([], ["stays"])]
+    assert all("private report" in text for text in shown)
     for wrong in (["--time", "days"], ["--sensitive", "ward"]):
         assert CliRunner().invoke(main, [*args, *wrong, "--out", "other"]).exit_code == 2
 
@@ -158,3 +161,28 @@ def test_units_of_the_holdout_that_are_in_train_are_left_out(at_home):
     mixed = pd.concat([holdout, train.head(40)])
     found = made(at_home, Questions(), holdout=mixed)
     assert found.about["left_out"]["in_both"] == 40
+    alone = tables_of(released(50), train, holdout)
+    assert found.about["rows"]["holdout"] == len(alone.holdout)
+    assert not set(alone.units["train"]) & set(alone.units["holdout"])
+
+
+def test_real_rows_are_bounded_as_a_release_bounds_them(at_home):
+    train, holdout = (pd.read_parquet(path) for path in (at_home.train, at_home.holdout))
+    nobody = train.head(7).assign(patient=None)
+    found = tables_of(released(50), pd.concat([train, nobody]), holdout)
+    assert np.bincount(found.units["train"]).max() == schema().at_most
+    sizes = train["patient"].value_counts().clip(upper=schema().at_most)
+    assert len(found.train) == sizes.sum()
+
+
+def test_the_generator_is_fitted_again_and_nothing_is_charged(at_home):
+    """For attacks that refit: fresh noise at the release's own plan, on a meter that no ledger sees."""
+    train = tables_of(released(), pd.read_parquet(at_home.train), pd.read_parquet(at_home.holdout)).train
+    before = at_home.ledger.head
+    refit = Refitting(schema(), at_home.model.claim)
+    ours, again = (refit(train, np.arange(len(train)), np.random.default_rng(0)) for _ in range(2))
+    assert at_home.ledger.head == before
+    assert dict(ours.dtypes) == dict(train.dtypes)
+    assert not ours.equals(again)  # the noise is never the same
+    share = [float((frame["ward"] == "north").mean()) for frame in (ours, train)]
+    assert share[0] == pytest.approx(share[1], abs=0.15)
