@@ -129,6 +129,7 @@ def predicate(
     issuer: Mapping[str, str],
     deployment: Deployment | None = None,
     account: Accounting | None = None,
+    reads: int = 0,
 ) -> dict[str, Any]:
     """What the certificate of one release says, but for the digests of the files that say it too.
 
@@ -146,6 +147,7 @@ def predicate(
             never a reason to trust.
         deployment: the custodian's own words, repeated and not checked.
         account: what both accountants make of `claim`, where that is known already.
+        reads: how many private reports about the dataset's releases were asked for before.
     """
     return {
         "version": VERSION,
@@ -187,7 +189,8 @@ def predicate(
         "assumptions": [*claim.assumptions, *given_assumptions(draw.given)],
         "implementation": {
             "preprocessing": list(wording.PREPROCESSING),
-            "tuning": wording.TUNING,
+            "tuning": wording.tuning(reads),
+            **({"private_reports": reads} if reads else {}),
             "library": wording.LIBRARY,
             "floating_point": wording.FLOATING_POINT.get(claim.numerics, claim.numerics),
             "randomness": wording.RANDOMNESS,
@@ -269,7 +272,15 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
             float(stated["epsilon"]),
             None if second is None else Interval(float(second["low"]), float(second["high"])),
         ),
+        reads=_reads(body["implementation"]),
     )
+
+
+def _reads(implementation: Mapping[str, Any]) -> int:
+    reads = implementation.get("private_reports", 0)
+    if type(reads) is not int or not 0 <= reads < 2**31:
+        raise ValueError("private_reports must be a whole number of at least 0")
+    return reads
 
 
 def sign(body: Mapping[str, Any], key: Signer) -> bytes:

@@ -56,6 +56,8 @@ class Rule(StrEnum):
     """The model is not the one that a committed release of this account recorded."""
     TABLE = "table"
     """The table is on no draw row of this account."""
+    PRIVATE = "private"
+    """What was handed over is real rows, or was computed from them outside the charged looks."""
 
 
 @final

@@ -281,6 +281,20 @@ FLOATING_POINT: Mapping[str, str] = {
         "is from it is not bounded"
     ),
 }
+
+
+def tuning(reads: int) -> str:
+    """What may have been chosen by looking at the rows, and whether anybody could have."""
+    if not reads:
+        return TUNING
+    reports = "one private report" if reads == 1 else f"{reads} private reports"
+    return (
+        f"{TUNING}. Before this certificate was issued, the curator had {reports} made about releases of this dataset: "
+        "computed from the source rows, outside the looks listed here and charged nowhere. The guarantee takes for "
+        "granted that neither this release nor a setting of it was chosen after reading what they say"
+    )
+
+
 RANDOMNESS = "ChaCha20, keyed by the operating system for each run; privacy noise can be neither repeated nor chosen"
 SIDE_CHANNELS = (
     "running time, memory and power are not protected; nobody but the curator can start or time a run",

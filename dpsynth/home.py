@@ -5,16 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from platformdirs import user_data_path
-
 from accountants import Keyring, Ledger, LedgerError
+from dpsynth.place import home as home
 from dpsynth.release import ModelStore
-
-
-def home() -> Path:
-    """The folder, which need not exist yet."""
-    chosen = os.environ.get("DPSYNTH_HOME")
-    return Path(chosen) if chosen else user_data_path("dpsynth")
 
 
 def keyring() -> Keyring:

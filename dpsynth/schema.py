@@ -320,10 +320,16 @@ class Schema(Declared):
         schema's ``origin`` becomes ``public-frame``, and a certificate says so.
 
         Raises:
-            SchemaError: a column no type fits.
+            SchemaError: a column no type fits, or a table that is marked as private.
         """
+        from dpsynth.private import is_private
         from dpsynth.public_frame import columns_of
 
+        if is_private(frame):
+            raise SchemaError(
+                "the table is marked private: it was split from real rows for a private report, so no schema can be "
+                "taken from it; write one from a codebook"
+            )
         return cls(
             columns=columns_of(frame, skip=unit, bins=bins),
             name=name,

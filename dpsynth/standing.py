@@ -165,6 +165,7 @@ def history(described: Mapping[str, Any]) -> list[str]:
             reason = " (or its process is gone: the next release finds out)"
         labels = "".join(f", {name} {release[name]}" for name in ("purpose", "recipient") if release[name])
         drawn = f", {release['draws']} drawn" if release["draws"] else ""
+        drawn += read(release["reads"])
         budget = Budget.from_json(release["budget"])
         lines.append(f"  {release['id']}  {release['at']}  {cost}{reason}")
         lines.append(f"    {release['generator']}, {budget}{labels}{drawn}")
@@ -187,6 +188,11 @@ def outcome(release: ReleaseState | None, dataset: str) -> str:
         case Status.RUNNING:
             return f"Release {release.id} was charged {release.claim.budget}; the next release records it as crashed."
     return f"Release {release.id} was charged {release.claim.budget} and forfeited."
+
+
+def read(reports: int) -> str:
+    """That private reports about a release were made, for the end of a line; empty where none was."""
+    return "" if not reports else f", {reports} private report{'s' if reports > 1 else ''}"
 
 
 def small(figure: Decimal) -> str:
@@ -329,6 +335,7 @@ def _release(release: ReleaseState, at: str) -> dict[str, Any]:
         "relation": claim.relation,
         "assumptions": list(claim.assumptions),
         "draws": len(release.draws),
+        "reads": release.reads,
     }
 
 

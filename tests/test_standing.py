@@ -111,6 +111,7 @@ def test_a_dataset_is_told_whole():
         "relation": "add_or_remove_one_unit",
         "assumptions": list(kept.claim.assumptions),
         "draws": 1,
+        "reads": 0,
     }
     text = "\n".join(history(visits))
     assert "forfeited (interrupted)" in text

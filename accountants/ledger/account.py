@@ -116,6 +116,28 @@ class Account:
                 return before
             return draft.append(self.dataset, "draw", {"on": today(), **body})
 
+    def read(self, table_digest: str) -> Row:
+        """Note that somebody asks for a private report about a released table: one computed from real rows.
+
+        It costs nothing, since nothing of it may leave; but what is chosen after reading it rests on a look that no
+        guarantee covers, so certificates issued from here on say that it was read. Called before anything is computed.
+
+        Args:
+            table_digest: sha256 of a table drawn from a committed model of this account.
+
+        Raises:
+            LedgerError: no release of this account drew that table, or the store fails.
+        """
+        table = checked_digest("table", table_digest)
+        with self.ledger.writing() as draft:
+            drawn = draft.state(self.dataset).draws.get(table)
+            if drawn is None:
+                raise LedgerError(
+                    f"table {table[:16]} is on no draw of dataset {self.dataset!r}; a private report is made of a "
+                    "release of this account, with the ledger that it was charged to"
+                )
+            return draft.append(self.dataset, "read", {"on": today(), "release": drawn.body["release"], "table": table})
+
     def find_table(self, table_digest: str) -> Row | None:
         """The first draw row of a table, None where no row of this account names it.
 

@@ -23,6 +23,7 @@ _BEFORE = {
     "commit": Status.RUNNING,
     "forfeit": Status.RUNNING,
     "draw": Status.COMMITTED,
+    "read": Status.COMMITTED,
 }
 
 
@@ -152,6 +153,10 @@ class _Changing:
                 if table not in self._before.draws:
                     self._draws.setdefault(table, row)
                 release = replace(release, draws=(*release.draws, table))
+            case "read":
+                if body["table"] not in release.draws:
+                    raise corrupt(row.seq, "it reads about a table that was not drawn from its release")
+                release = replace(release, reads=release.reads + 1)
         self._releases[release_id] = release
 
     def _release(self, release_id: str) -> ReleaseState | None:

@@ -15,7 +15,7 @@ import rfc8785
 from accountants.errors import LedgerCorrupt, LedgerError
 from accountants.keys import PublicKey, SigningKey
 
-VERSION = 2
+VERSION = 3
 """The newest version of a body that is read; see `version_of`."""
 GENESIS = "0" * 64
 """The hash that the first row names as its predecessor."""
@@ -29,6 +29,7 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "void": frozenset({"release"}),
     "forfeit": frozenset({"release", "reason"}),
     "draw": frozenset({"on", "release", "model", "table", "rows", "given"}),
+    "read": frozenset({"on", "release", "table"}),
 }
 """Row kinds and the fields of each, beside ``version``. A row holds these and nothing else. Rows written before
 the table is read carry a date and time (`at`); later ones do not, for two of them would tell how long it took."""
@@ -93,8 +94,10 @@ class Row:
 def version_of(kind: str, body: Mapping[str, Any]) -> int:
     """The first version that could say this, and so the one it is written in: older readers read on while they can.
 
-    History is never rewritten. Version 2 is that of a commit without a model.
+    History is never rewritten. Version 2 is that of a commit without a model, version 3 that of a private report read.
     """
+    if kind == "read":
+        return 3
     return 2 if kind == "commit" and body["model"] is None else 1
 
 

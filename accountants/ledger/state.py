@@ -53,6 +53,7 @@ class ReleaseState:
             What they sum to is not a guarantee; the charge is.
         reason: why it was forfeited.
         draws: table digests drawn from its model, in order.
+        reads: how often a private report about one of them was asked for.
     """
 
     id: str
@@ -63,6 +64,7 @@ class ReleaseState:
     charged: Mapping[str, Any] | None = None
     reason: ReasonCode | None = None
     draws: tuple[str, ...] = ()
+    reads: int = 0
 
     @property
     def claim(self) -> Claim:
@@ -183,6 +185,11 @@ class AccountState:
     def idealised(self) -> tuple[str, ...]:
         """Generators of the releases that cost something and whose noise is not exact: bridges, claims, training."""
         return tuple(sorted({each.generator for each in self.releases.values() if each.costs and not each.exact}))
+
+    @property
+    def reads(self) -> int:
+        """How many private reports about its releases were asked for; see `Account.read`."""
+        return sum(each.reads for each in self.releases.values())
 
     @property
     def relation(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dpsynth.cli.auditing import audit
+from dpsynth.cli.evaluating import evaluate, split
 from dpsynth.cli.inspecting import inspect_
 from dpsynth.cli.keyrings import keys
 from dpsynth.cli.ledgers import ledger
@@ -72,7 +73,11 @@ def demo(out: str) -> None:
     run(Path(out))
 
 
-for _command in (inspect_, plan, profile, release, sample, verify_, certificate, schema, ledger, keys, audit, demo):
+_COMMANDS = (
+    *(inspect_, plan, profile, release, sample, verify_, certificate),
+    *(schema, ledger, keys, split, evaluate, audit, demo),
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 
 __all__ = ["GENERATOR_NAMES", "main"]

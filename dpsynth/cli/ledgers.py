@@ -160,12 +160,14 @@ def _summary(account: Account) -> list[str]:
 
 def _releases(account: Account) -> list[str]:
     from accountants import Status
+    from dpsynth.standing import read
 
     lines = []
     for release in account.state.releases.values():
         note = "costs nothing" if release.status is Status.VOIDED else f"charged {release.claim.budget}"
         draws = f", {len(release.draws)} drawn" if release.draws else ""
-        lines.append(f"{release.id}  {release.status.value:<9}  {release.claim.generator:<11} {note}{draws}")
+        note = f"{note}{draws}{read(release.reads)}"
+        lines.append(f"{release.id}  {release.status.value:<9}  {release.claim.generator:<11} {note}")
     return lines
 
 

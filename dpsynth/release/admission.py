@@ -20,6 +20,7 @@ from accountants.ledger.state import AccountState, ReleaseState
 from accountants.policy import DEFAULT_POLICY, Policy
 from dpsynth.constraints.checking import Checked, check
 from dpsynth.errors import BundleError
+from dpsynth.private import REASON, WAY_OUT, is_private
 from dpsynth.progress import report as progress
 from dpsynth.release.bundle import CERTIFICATE, PAGE, README, REPORT, REPORT_JSON, SCHEMA, TABLE, write_bundle
 from dpsynth.release.certificate import certificate_page
@@ -109,10 +110,13 @@ def admit(
             as declared, and are written nowhere else.
 
     Raises:
-        GateRefused: the gate said no. The table stays closed.
+        GateRefused: the gate said no. The table stays closed. A private report, its files and tables split for one
+            are refused by their type, stamp or digest.
         TypeError: not a sealed table.
         LedgerError: the ledger cannot be read.
     """
+    if is_private(sealed):
+        Refused(Rule.PRIVATE, REASON, WAY_OUT).raise_()
     contents = unseal(sealed)
     digest = hashlib.sha256(contents.parquet).hexdigest()
     origin = sealed.provenance
@@ -234,6 +238,7 @@ def _predicate(
         issue=Issue(issued, made.id, seq, digest, ledger.rollback_detectable),
         issuer={"key_id": key.public.key_id, "public_key": key.public.pem()},
         deployment=deployment,
+        reads=state.reads,
     )
 
 

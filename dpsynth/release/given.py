@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from accountants.gate import Refused, Rule
 from dpsynth.cells import READ, as_arrow, attempt, moments, numbers
 from dpsynth.codec import Numeric, Temporal, codec
 from dpsynth.columns import Date, Datetime, Float, Integer
 from dpsynth.encoding import MISSING_LABEL, Encoder
 from dpsynth.errors import BundleError
+from dpsynth.private import REASON, WAY_OUT, is_private
 from dpsynth.text import cell_text
 
 Given = Mapping[str, Any] | pd.DataFrame
@@ -58,7 +60,9 @@ def encode_given(given: Given, rows: int | None, encoder: Encoder) -> Supplied:
     Raises:
         BundleError: no columns, a column or a value that the schema does not have, a number out of bounds, or lengths
             that disagree. It quotes the schema, never a value.
+        GateRefused: they are stamped private, or were written as private.
     """
+    _refuse_private(given)
     columns: dict[str, Any] = {str(name): cells for name, cells in given.items()}
     known = encoder.domain.attributes
     alien = next((name for name in columns if name not in known), None)
@@ -96,8 +100,10 @@ def read_given(path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises:
         BundleError: it cannot be read, or has another suffix.
+        GateRefused: it is stamped private, or was written as private.
     """
     file, reason = Path(path), ""
+    _refuse_private(file)
     try:
         if file.suffix == ".parquet":
             frame = pd.read_parquet(file)
@@ -118,6 +124,16 @@ def read_given(path: str | PathLike[str]) -> dict[str, Any]:
     if reason:
         raise BundleError(f"cannot read the given columns from {str(path)!r}: {reason}")
     return {str(name): frame[name] for name in frame.columns}
+
+
+def _refuse_private(given: Any) -> None:
+    """Columns that are given are released as they are.
+
+    Raises:
+        GateRefused: they come from a private report or a table split for one.
+    """
+    if is_private(given):
+        Refused(Rule.PRIVATE, REASON, WAY_OUT).raise_()
 
 
 def _cells(cells: Any, length: int) -> pd.Series[Any]:

@@ -286,11 +286,29 @@ def test_drawing_the_same_again_changes_nothing(account, make_claim):
         account.draw(run.id, MODEL, "table", 100)
 
 
+def test_a_private_report_is_on_record_and_costs_nothing(account, make_claim):
+    run = account.reserve(make_claim())
+    run.start()
+    run.commit(MODEL)
+    with pytest.raises(LedgerError, match="on no draw of dataset"):
+        account.read(TABLE)
+    account.draw(run.id, MODEL, TABLE, 100)
+    before = account.state.spent
+    row = account.read(TABLE)
+    assert row.body == {"version": 3, "on": row.body["on"], "release": run.id, "table": TABLE}
+    assert account.read(TABLE).seq == row.seq + 1  # each reading is one more
+    assert (account.state.reads, account.state.releases[run.id].reads, account.state.spent) == (2, 2, before)
+    account.ledger.verify()
+    with pytest.raises(LedgerError, match="sha256"):
+        account.read("table")
+
+
 def test_rows_hold_what_docs_say_and_no_times_after_a_look(account, make_claim):
     run = account.reserve(make_claim())
     run.start()
     run.commit(MODEL)
     account.draw(run.id, MODEL, TABLE, 100)
+    account.read(TABLE)
     run = account.reserve(make_claim("0.1"))
     run.start()
     run.forfeit(ReasonCode.FAILED)

@@ -233,10 +233,10 @@ def test_signed_rows_that_cannot_follow(place, url, key, busy, kind, change, say
 
 def test_a_newer_version_of_a_row(place, url, key, busy, monkeypatch):
     rows = busy.ledger.rows()
-    monkeypatch.setattr("accountants.ledger.rows.version_of", lambda *_: 3)
+    monkeypatch.setattr("accountants.ledger.rows.version_of", lambda *_: 4)
     resign(place, rows, key, lambda kind, body: body)
     monkeypatch.undo()
-    with pytest.raises(LedgerError, match=r"version 3.*upgrade") as error:
+    with pytest.raises(LedgerError, match=r"version 4.*upgrade") as error:
         Ledger(url, key).head
     assert not isinstance(error.value, LedgerCorrupt)
 
@@ -275,6 +275,8 @@ def test_rows_of_two_forks_do_not_mix(place, url, key, busy, make_claim):
         ("open reserve commit", "running; this one is reserved"),
         ("open reserve forfeit", "running; this one is reserved"),
         ("open reserve draw", "committed; this one is reserved"),
+        ("open reserve start commit read", "not drawn from its release"),
+        ("open reserve read", "committed; this one is reserved"),
         ("open reserve start start", "reserved; this one is running"),
         ("open reserve start void", "reserved; this one is running"),
         ("open reserve start commit void", "reserved; this one is committed"),
@@ -286,6 +288,7 @@ def test_rows_of_two_forks_do_not_mix(place, url, key, busy, make_claim):
 def test_no_order_of_signed_rows_that_a_session_would_not_write(eight_rows, key, kinds, says):
     bodies = {kind: json.loads(text) for _, _, kind, text, *_ in eight_rows}
     bodies |= {"void": {"release": 0}, "forfeit": {"release": 0, "reason": "failed"}}
+    bodies["read"] = {"on": "2026-01-01", "release": 0, "table": "b" * 64}
     rows, prev = [], GENESIS
     for seq, name in enumerate(kinds.split(), 1):
         kind = name.rstrip("2")

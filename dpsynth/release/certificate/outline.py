@@ -179,6 +179,7 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("implementation.preprocessing", "Before the first look"),
             ("implementation.tuning", "Tuning"),
+            ("implementation.private_reports", "Private reports read before"),
             ("implementation.library", "Library"),
             ("implementation.floating_point", "Floating point"),
             ("guarantee.numerics", "Numerics"),

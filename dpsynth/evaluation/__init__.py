@@ -1,0 +1,1 @@
+"""How good and how safe a release is, judged after it was made."""

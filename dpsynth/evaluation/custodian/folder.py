@@ -1,0 +1,95 @@
+"""Private folders: written whole or not at all, for their owner's eyes, stamped, their digests remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dpsynth import private
+from dpsynth.errors import BundleError
+from dpsynth.release.bundle import CERTIFICATE, check_target
+from dpsynth.release.store import sync_folder
+
+README = "PRIVATE-README.txt"
+_SAYS = f"""{private.STAMP}
+
+This folder holds real rows, or figures computed from real rows without noise. Whoever sees them can learn about the
+people behind them, and no privacy guarantee covers that. Keep the folder where the source data are kept, and delete
+it when it has served. dpsynth refuses to release its files, or columns taken from them.
+"""
+
+
+def check_private_target(folder: Path | str) -> Path:
+    """The absolute path of a folder that private files can be written to.
+
+    Raises:
+        BundleError: it exists and is not empty, cannot be made, or lies in a release folder.
+    """
+    target = check_target(folder)
+    if any((parent / CERTIFICATE).exists() for parent in target.parents):
+        raise BundleError(f"{target} lies in a release folder, which is handed out; name a folder outside it")
+    return target
+
+
+def write_private(folder: Path | str, files: Mapping[str, pa.Table | bytes]) -> Path:
+    """Write a folder (mode 0700) of files (0600), whole or not at all, and remember their digests.
+
+    Args:
+        folder: must not exist or be empty, and lie outside any release folder.
+        files: Arrow tables, written as Parquet; or bytes. All carry the stamp.
+
+    Raises:
+        BundleError: the folder is not to be had; nothing was written.
+    """
+    target = check_private_target(folder)
+    partial = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}")
+    digests: list[str] = []
+    reason = None
+    try:
+        partial.mkdir(mode=0o700)
+        for name, held in {**files, README: _SAYS.encode()}.items():
+            raw = held if isinstance(held, bytes) else _parquet(held)
+            if private.STAMP.encode() not in raw:
+                raise ValueError(f"{name} is not stamped as private")
+            digests.append(hashlib.sha256(raw).hexdigest())
+            if not isinstance(held, bytes):
+                digests.append(private.content_digest(held.to_pandas()))
+            _write(partial / name, raw)
+        sync_folder(partial)
+        private.remember(*digests)
+        if target.is_dir():
+            target.rmdir()
+        os.rename(partial, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    if reason is not None:
+        raise BundleError(f"cannot write {target} ({reason}); choose another folder")
+    return target
+
+
+def _write(path: Path, raw: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _parquet(table: pa.Table) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(table, out, compression="zstd")
+    return out.getvalue()
+
+
+__all__ = ["README", "check_private_target", "write_private"]
