@@ -23,6 +23,8 @@ _FURTHEST = 3.0
 _NOISE, _MOST_ROOM = 0.01, 3.0
 """Noise of a correlation up to which a logarithmic column is scored twice, and at which rows may be twice as long, in
 square, as they are in the mean; and the most that they may be."""
+_NOISE_UNHELD = 0.005
+"""Noise of a correlation up to which no row is held at all."""
 _TOO_NOISY = 0.2
 """Noise of a correlation beyond which none is asked."""
 _LEAST_LEFT = 0.2
@@ -89,9 +91,9 @@ def moments_of(
 ) -> Moments:
     """Ask for the second moments of the scores.
 
-    Rows whose scores are long are drawn back, which takes from every product. The diagonal, asked in the same look at
-    no price, shows how much: what is left of each score's variance, where all of it is known from the one-ways. Sums
-    of products are divided by the square roots of what is left.
+    Rows whose scores are long are drawn back, unless there is next to no noise; that takes from every product. The
+    diagonal, asked in the same look at no price, shows how much: what is left of each score's variance, where all of it
+    is known from the one-ways. Sums of products are divided by the square roots of what is left.
 
     Args:
         view: over merged codes.
@@ -101,8 +103,11 @@ def moments_of(
         at_most: rows a unit contributes at most.
     """
     total, squares = _squares(scores, one_ways)
-    room = min(_MOST_ROOM, 1.0 + _NOISE / noise_of_a_correlation(scores, one_ways, noise, at_most))
-    norm = min(math.ceil(math.sqrt(room * squares.sum() / total)), MAX_NORM)
+    mean, longest = squares.sum() / total, float(sum(np.square(s.values).max() for s in scores))
+    rough = noise_of_a_correlation(scores, one_ways, noise, at_most)
+    room = min(_MOST_ROOM, 1.0 + _NOISE / rough)
+    square = longest if rough * longest <= _NOISE_UNHELD * mean else min(room * mean, longest)
+    norm = min(math.ceil(math.sqrt(square)), MAX_NORM)
     answer = view.moments(scores, norm, noise)
     left = _left(np.diagonal(answer.values).astype(np.float64), squares, answer.sigma_diagonal)
     attributes = tuple(score.attribute for score in scores)
