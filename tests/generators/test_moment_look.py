@@ -54,17 +54,6 @@ def test_scores_follow_the_grid_and_stop_at_three_deviations():
     assert np.diff(scores[:3]).max() < 20  # one far cell makes the rest look alike
 
 
-@pytest.mark.parametrize(("noise", "twice"), [(1.0, True), (40.0, False)])
-def test_logarithmic_columns_are_scored_in_their_own_unit_too_where_noise_allows(noise, twice):
-    logs, own = (0.0, 1.0, 2.0, 3.0, 4.0), (1.0, 2.7, 7.4, 20.0, 55.0)
-    hints = Hints(fine={"n": logs, "o": logs}, linear={"o": own}, out_of_domain={"n": 4, "o": 4})
-    one_ways = dict.fromkeys("no", np.array([4000.0, 400.0, 400.0, 40.0, 0.0]))
-    found = scored(identity({"n": 5, "o": 5}), hints, one_ways, Gaussian(noise))
-    assert [score.attribute for score in found] == (["n", "o", "o"] if twice else ["n", "o"])
-    if twice:
-        assert np.diff(found[2].values[:3]).tolist() != np.diff(found[1].values[:3]).tolist()
-
-
 def test_nothing_is_scored_where_it_would_drown_or_there_is_no_pair():
     hints, recoding = Hints(ordered=frozenset("nop")), identity({"n": 1, "o": 3, "p": 3})
     one_ways = {"n": np.array([5.0]), "o": np.array([0.0, 0.0, 0.0]), "p": np.array([500.0, 100.0, 9.0])}
