@@ -18,7 +18,6 @@ class Hints:
         out_of_domain: code of the out-of-domain cell, for each attribute (always the last code).
         fine: for each attribute on a fine grid (``bins: auto``) where its in-domain cells ``0..m-1`` start and
             end on the column's scale: m + 1 increasing numbers.
-        linear: for those of them whose scale is not linear the same in the column's own unit.
     """
 
     at_most: int = 1
@@ -27,4 +26,3 @@ class Hints:
     missing: Mapping[str, int] = field(default_factory=dict)
     out_of_domain: Mapping[str, int] = field(default_factory=dict)
     fine: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    linear: Mapping[str, tuple[float, ...]] = field(default_factory=dict)

@@ -173,11 +173,6 @@ class Schema(Declared):
                 for c in self.encoded
                 if isinstance(c, BinnedBase | Derived) and c.fine
             },
-            linear={
-                c.name: tuple(float(edge) for edge in c.partition.edges)
-                for c in self.encoded
-                if isinstance(c, BinnedBase) and c.fine and c.partition.log is not None
-            },
         )
 
     @cached_property

@@ -21,8 +21,10 @@ UNIT = 128
 _FURTHEST = 3.0
 """Standard deviations beyond which a score says no more."""
 _NOISE, _MOST_ROOM = 0.01, 3.0
-"""Noise of a correlation up to which a logarithmic column is scored twice, and at which rows may be twice as long, in
-square, as they are in the mean; and the most that they may be."""
+"""Noise of a correlation at which rows may be twice as long, in square, as they are in the mean; and the most that they
+may be."""
+_NOISE_UNHELD = 0.005
+"""Noise of a correlation up to which no row is held at all."""
 _TOO_NOISY = 0.2
 """Noise of a correlation beyond which none is asked."""
 _LEAST_LEFT = 0.2
@@ -33,9 +35,7 @@ def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], nois
     """What the merged cells of ordered columns are worth: none if fewer than two columns, or if it would be too noisy.
 
     A cell is worth where it lies on the column's scale, in standard deviations from the mean by the expected counts, at
-    most 3 of them, in whole 128ths. Cells that are only missing or out of domain are worth 0, the mean. Where a
-    correlation's noise is below .01, columns on a logarithmic scale are scored a second time, in their own unit: a
-    correlation of values rests on large ones, which their logarithms do not tell apart.
+    most 3 of them, in whole 128ths. Cells that are only missing or out of domain are worth 0, the mean.
 
     Args:
         recoding: base codes to merged codes.
@@ -44,31 +44,23 @@ def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], nois
         noise: of the look.
     """
     ordered = [a for a in recoding.domain.attributes if a in hints.fine or a in hints.ordered]
-    once = [Score(a, _scores(recoding, hints, a, one_ways[a], hints.fine.get(a))) for a in ordered]
-    once = [score for score in once if np.ptp(score.values) > 0]
-    if not 2 <= len(once) <= MAX_SCORES or noise_of_a_correlation(once, one_ways, noise, hints.at_most) > _TOO_NOISY:
+    scores = [Score(a, _scores(recoding, hints, a, one_ways[a])) for a in ordered]
+    scores = [score for score in scores if np.ptp(score.values) > 0]
+    if not 2 <= len(scores) <= MAX_SCORES:
         return ()
-    twice: list[Score] = []
-    for score in once:
-        linear = hints.linear.get(score.attribute)
-        twice.append(score)
-        if linear is not None:
-            values = _scores(recoding, hints, score.attribute, one_ways[score.attribute], linear)
-            twice += [Score(score.attribute, values)] if np.ptp(values) > 0 else []
-    few = len(twice) <= MAX_SCORES
-    return tuple(twice if few and noise_of_a_correlation(twice, one_ways, noise, hints.at_most) < _NOISE else once)
+    too_noisy = noise_of_a_correlation(scores, one_ways, noise, hints.at_most) > _TOO_NOISY
+    return () if too_noisy else tuple(scores)
 
 
-def _scores(
-    recoding: Recoding, hints: Hints, attribute: str, mass: Array, edges: Sequence[float] | None
-) -> NDArray[np.int64]:
+def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> NDArray[np.int64]:
     """Whole numbers, one for each merged cell; cells lie in the middle of their edges, or one after the other."""
     merged, weights = recoding.maps[attribute], recoding.weights[attribute]
     inside = np.ones(len(merged), dtype=bool)
     inside[[d[attribute] for d in (hints.missing, hints.out_of_domain) if attribute in d]] = False
     place = np.arange(len(merged), dtype=np.float64)
-    if edges is not None:
-        place[: len(edges) - 1] = (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
+    if attribute in hints.fine:
+        edges = np.asarray(hints.fine[attribute])
+        place[: len(edges) - 1] = (edges[1:] + edges[:-1]) / 2
     held = np.bincount(merged, weights * inside)
     where = np.bincount(merged, weights * inside * place) / np.maximum(held, 1e-12)
     share = np.maximum(mass, 0.0) * held
@@ -89,9 +81,9 @@ def moments_of(
 ) -> Moments:
     """Ask for the second moments of the scores.
 
-    Rows whose scores are long are drawn back, which takes from every product. The diagonal, asked in the same look at
-    no price, shows how much: what is left of each score's variance, where all of it is known from the one-ways. Sums
-    of products are divided by the square roots of what is left.
+    Rows whose scores are long are drawn back, unless there is next to no noise; that takes from every product. The
+    diagonal, asked in the same look at no price, shows how much: what is left of each score's variance, where all of it
+    is known from the one-ways. Sums of products are divided by the square roots of what is left.
 
     Args:
         view: over merged codes.
@@ -101,8 +93,11 @@ def moments_of(
         at_most: rows a unit contributes at most.
     """
     total, squares = _squares(scores, one_ways)
-    room = min(_MOST_ROOM, 1.0 + _NOISE / noise_of_a_correlation(scores, one_ways, noise, at_most))
-    norm = min(math.ceil(math.sqrt(room * squares.sum() / total)), MAX_NORM)
+    mean, longest = squares.sum() / total, float(sum(np.square(s.values).max() for s in scores))
+    rough = noise_of_a_correlation(scores, one_ways, noise, at_most)
+    room = min(_MOST_ROOM, 1.0 + _NOISE / rough)
+    square = longest if rough * longest <= _NOISE_UNHELD * mean else min(room * mean, longest)
+    norm = min(math.ceil(math.sqrt(square)), MAX_NORM)
     answer = view.moments(scores, norm, noise)
     left = _left(np.diagonal(answer.values).astype(np.float64), squares, answer.sigma_diagonal)
     attributes = tuple(score.attribute for score in scores)
