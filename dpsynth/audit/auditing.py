@@ -12,6 +12,7 @@ from dpsynth.audit.findings import Audits, Finding
 from dpsynth.audit.neighbours import SCHEMA, Surrogate
 from dpsynth.audit.primitives import (
     LOOKS,
+    MOMENTS,
     TRAININGS,
     audit_gaussian,
     audit_repeats,
@@ -92,6 +93,7 @@ def statistics(drawing: Drawing) -> Iterator[Job]:
     for look in (*LOOKS, *(TRAININGS if find_spec("torch") else ())):
         yield look.name, partial(look.audit, drawing)
     yield "threshold of new keys", partial(audit_threshold, drawing)
+    yield MOMENTS.name, partial(MOMENTS.audit, drawing)
 
 
 def _recipe(generator: Generator | str) -> Generator:

@@ -14,7 +14,7 @@ from accountants import ExponentialMechanism, FixedPlan, Gaussian, Meter, Subsam
 from dpsynth.domain import Clique
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
-from dpsynth.measurement import NoisyCounts
+from dpsynth.measurement import NoisyCounts, Score
 from dpsynth.schema import Schema
 
 Floats = NDArray[np.float64]
@@ -25,6 +25,8 @@ K = 3
 """Rows a unit may have in every audit of a look: a bound that is left out shows threefold."""
 CELLS = 2
 _MUCH = 10**6
+_HELD = 866
+"""Half the length of a row of three scores of 1000."""
 _NORM = 0.01
 """What gradients are clipped to: all of them are longer."""
 _LOOKS = 10_000
@@ -144,6 +146,25 @@ def counts(cliques: Sequence[Clique], noise: Gaussian, drawing: Drawing, planted
     return found[0], found[1]
 
 
+def moments(noise: Gaussian, drawing: Drawing, planted: Planted) -> tuple[Floats, Floats]:
+    """The noisy second moments added up in the direction in which the unit moves them, without it and with it.
+
+    Rows of the unit are three thousands, twice as long as rows may be; others are zeros. Entries are weighed by their
+    noise: half on the diagonal.
+    """
+    scores = [Score(a, np.where(np.arange(CELLS + 1) == 0, 1000, 0)) for a in SCHEMA.domain.attributes]
+    weights, found = (np.triu(np.ones((3, 3)), 1) + np.eye(3) / 2) / _HELD**2, []
+    for more in (False, True):
+        drawn: list[float] = []
+        while len(drawn) < drawing.draws:
+            looks = min(_LOOKS, drawing.draws - len(drawn))
+            private = drawing.opened(planted, [_OTHERS], (0, 0, 0), more, FixedPlan([noise] * looks))
+            answers = (private.moments(scores, _HELD, noise) for _ in range(looks))
+            drawn += [float(np.sum(answer.values * weights)) for answer in answers]
+        found.append(np.array(drawn))
+    return found[0], found[1]
+
+
 def _first_cells(answers: Sequence[NoisyCounts]) -> float:
     return float(sum(int(counts.values.flat[0]) for counts in answers))
 
@@ -218,4 +239,4 @@ def steps(noise: SubsampledGaussian, others: int, drawing: Drawing, planted: Pla
     return found[0], found[1]
 
 
-__all__ = ["HONEST", "SCHEMA", "Drawing", "Faulty", "K", "Planted", "choices", "counts", "steps", "table"]
+__all__ = ["HONEST", "SCHEMA", "Drawing", "Faulty", "K", "Planted", "choices", "counts", "moments", "steps", "table"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -13,11 +14,13 @@ from accountants import Allowance, ExponentialMechanism, FixedPlan, Gaussian, Pl
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators.base import Model, PrivateTable
 from dpsynth.hints import Hints
+from dpsynth.measurement import Score
 from dpsynth.training import Critic, KernelLoss, Likelihood
 
 _STEPS = 2
 _ETA = 1.0
 _MOST_CELLS = 10**5
+_SCORE, _MOST_SCORES = 1000, 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +60,7 @@ class _Halves:
 
 @dataclass(frozen=True, slots=True)
 class EveryLook:
-    """One count, several counts at once, two selections and, with PyTorch, two trainings: straight from the kernel.
+    """One count, several at once, moments, two selections and, with PyTorch, two trainings: straight from the kernel.
 
     Attributes:
         peeks: a fault: ``looks``: what is counted first follows the true number of rows; ``model``: the model's total
@@ -79,7 +82,7 @@ class EveryLook:
         """Fixed noise, whatever the budget: nothing is released."""
         trained = [SubsampledGaussian(1.0, 0.5, _STEPS)] * (2 if find_spec("torch") else 0)
         choices = [ExponentialMechanism(_ETA)] * 2
-        return FixedPlan([Gaussian(1.5), Gaussian(2.5), *choices, *trained, Gaussian(0.7)])
+        return FixedPlan([Gaussian(1.5), Gaussian(2.5), Gaussian(1.2), *choices, *trained, Gaussian(0.7)])
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> Model:
         """The looks."""
@@ -89,14 +92,17 @@ class EveryLook:
         widest = next(c for n in (3, 2, 1) if domain.size(c := domain.attributes[:n]) <= _MOST_CELLS or n == 1)
         first = one_ways[_rows_of(private) % len(domain)] if self.peeks == "looks" else widest
         found = [private.count(first, gaussian[0]), *private.count_all(one_ways, gaussian[1])]
+        scores = [Score(a, np.full(size, _SCORE)) for a, size in list(domain.sizes.items())[:_MOST_SCORES]]
+        norm = math.ceil(_SCORE * math.sqrt(len(scores)))  # every row is as long as a row may be
+        moments = private.moments(scores, norm, gaussian[2])
         candidates = [*one_ways, widest] if len(widest) > 1 else one_ways
         model, choice = _Halves(domain, frozenset(candidates[::2])), ExponentialMechanism(_ETA)
         private.select(candidates, model, choice)
         weights = [3 if i < 2 else 1 for i in range(len(candidates))]  # the two that move in opposite directions
         private.select(candidates, model, choice, weights=weights, penalties=range(len(candidates)))
         trained = [event for event in events if isinstance(event, SubsampledGaussian)]
-        values = [*_trained(private, domain, trained), *(counts.values for counts in found)]
-        values.append(private.count(one_ways[0], gaussian[2]).values)
+        values = [*_trained(private, domain, trained), *(counts.values for counts in found), moments.values]
+        values.append(private.count(one_ways[0], gaussian[3]).values)
         total = float(_rows_of(private) if self.peeks == "model" else values[-1].sum())
         return Answers(domain, max(1.0, total), tuple(values))
 

@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 from accountants import Event, ExponentialMechanism, Gaussian, SubsampledGaussian, Thresholding, compose
 from dpsynth.audit.bounds import allowed_distance, clopper_pearson, farthest, lower_bound
-from dpsynth.audit.draws import HONEST, Drawing, Faulty, Floats, K, Planted, choices, counts, steps
+from dpsynth.audit.draws import HONEST, Drawing, Faulty, Floats, K, Planted, choices, counts, moments, steps
 from dpsynth.audit.enumeration import Asked, widest
 from dpsynth.audit.findings import FALSE_ALARM, Control, Finding
 from dpsynth.kernel.noise import Noise
@@ -137,6 +137,13 @@ TRAININGS: tuple[Look, ...] = (
     ),
 )
 """Looks that need PyTorch."""
+MOMENTS = Look(
+    "moments",
+    _COUNT,
+    0.01,
+    lambda drawing, planted: moments(_COUNT, drawing, planted),
+    (HALF_NOISE, DOUBLED, NO_BOUND),
+)
 
 
 def audit_gaussian(drawing: Drawing, sigmas: Sequence[float] = (0.4, 3.0, 50.0)) -> Finding:
@@ -276,6 +283,7 @@ def audit_threshold(drawing: Drawing, event: Thresholding | None = None) -> Find
 
 __all__ = [
     "LOOKS",
+    "MOMENTS",
     "TRAININGS",
     "Look",
     "audit_gaussian",

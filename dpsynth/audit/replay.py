@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, final
 
 import numpy as np
@@ -21,7 +22,7 @@ from dpsynth.audit.watched import PULSE, Chosen, LateMeter, Probe, Watch, Watche
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import Generator, Model, Projectable
 from dpsynth.kernel import PrivateTable, Rows
-from dpsynth.measurement import Answer, NoisyCounts, Selected
+from dpsynth.measurement import Answer, NoisyCounts, NoisyMoments, Score, Selected
 from dpsynth.progress import listening
 from dpsynth.training import KernelLoss
 
@@ -162,6 +163,20 @@ class ReplayedTable:
         given: tuple[NoisyCounts, ...] = answer
         return given
 
+    def moments(self, scores: Sequence[Score], max_norm: int, noise: Gaussian) -> NoisyMoments:
+        """Second moments: those of the script, or the real ones with noise."""
+        held = [(score.attribute, np.asarray(score.values).tolist()) for score in scores]
+        asked = f"moments {held} held to {max_norm} over {self.domain.sizes} with {noise}"
+        run = self._shared
+        answer = run.begin(asked)
+        real = self._view.moments(scores, max_norm, noise)
+        exact, spread = _weighed(real, run.probe)
+        if answer is None:
+            answer = (_noisy_moments(real, run.rng),)
+        run.end(asked, exact, spread, answer)
+        given: NoisyMoments = answer[0]
+        return given
+
     def select(
         self,
         candidates: Sequence[Clique],
@@ -300,6 +315,30 @@ def _noisy(counts: NoisyCounts, rng: np.random.Generator) -> NoisyCounts:
     values = counts.values - PULSE + np.rint(rng.normal(0.0, counts.sigma, counts.values.shape)).astype(np.int64)
     values.flags.writeable = False
     return NoisyCounts(counts.clique, values, counts.sigma, counts.recoding)
+
+
+_FINE = 2**40
+"""Parts of a whole number: entries whose noise differs are weighed, and still compared in whole numbers."""
+
+
+def _weighed(real: NoisyMoments, probe: Probe) -> tuple[NDArray[Any], float]:
+    """The upper triangle without noise, entries weighed as if all had the noise of the diagonal; and that noise."""
+    values = real.values - PULSE
+    rows, columns = np.triu_indices(len(values), 1)
+    on, off = np.diagonal(values).tolist(), values[rows, columns].tolist()
+    if len(probe.sigmas) != 2 or probe.drawn < len(on) + len(off) or not min(probe.sigmas):
+        return np.array([*off, *on], dtype=object), 0.0
+    ratio = Fraction(probe.sigmas[1]) / Fraction(probe.sigmas[0])
+    weighed = [*(int(value * ratio * _FINE) for value in off), *(value * _FINE for value in on)]
+    return np.array(weighed, dtype=object), probe.sigmas[1] * _FINE
+
+
+def _noisy_moments(real: NoisyMoments, rng: np.random.Generator) -> NoisyMoments:
+    drawn = rng.normal(0.0, real.sigma, real.values.shape)
+    noise = np.triu(drawn, 1) + np.triu(drawn, 1).T + np.diag(rng.normal(0.0, real.sigma_diagonal, len(drawn)))
+    values = real.values - PULSE + np.rint(noise).astype(np.int64)
+    values.flags.writeable = False
+    return NoisyMoments(real.scores, real.max_norm, values, real.sigma, real.sigma_diagonal, real.recoding)
 
 
 def fit(generator: Generator, plan: Plan, rows: Rows, script: Sequence[Look] = (), faults: Faults = HONEST) -> Run:
