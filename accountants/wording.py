@@ -146,8 +146,9 @@ def contribution(unit: PrivacyUnit) -> str:
 _CELLS = "the cells are those of the public schema; the kernel computes the sensitivity from the question and the unit"
 MECHANISMS: Mapping[str, tuple[str, str, str]] = {
     "gaussian": (
-        "Gaussian mechanism: a table of counts, with rounded Gaussian noise on every cell, the empty ones too",
-        "noise of noise_multiplier times what one unit can change the counts by (L2); it is (1/noise_multiplier)-GDP",
+        "Gaussian mechanism: a table of counts, with rounded Gaussian noise on every cell, the empty ones too; "
+        "or a matrix of second moments of public scores, rows held to a public norm, with such noise on every entry",
+        "noise of noise_multiplier times what one unit can change the answer by (L2); it is (1/noise_multiplier)-GDP",
         _CELLS,
     ),
     "exponential_mechanism": (

@@ -59,7 +59,7 @@ class Domain:
         return dict(zip(self.attributes, self.shape, strict=True))
 
     def clique(self, attributes: Iterable[str]) -> Clique:
-        """The given attributes as a clique: without repeats, in domain order.
+        """The given attributes as a clique: without repeats, in domain order, in the domain's own names.
 
         Raises:
             KeyError: an attribute is not in the domain.
@@ -68,7 +68,7 @@ class Domain:
         unknown = wanted - self._places.keys()
         if unknown:
             raise KeyError(f"not in the domain: {sorted(unknown)}; the domain has {list(self.attributes)}")
-        return tuple(sorted(wanted, key=self._places.__getitem__))
+        return tuple(self.attributes[place] for place in sorted(map(self._places.__getitem__, wanted)))
 
     def project(self, clique: Sequence[str]) -> Domain:
         """The sub-domain of `clique`, in the order given."""

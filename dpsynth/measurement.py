@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from dpsynth.domain import Clique
 
+MAX_SIGMA = float(2**30)
+"""Noise above this is refused: it would drown any table, and the sampler's fast path is rarely certain there."""
 MAX_SCORES = 512
 """Most scores of one look at moments."""
 MAX_SCORE = 2**10

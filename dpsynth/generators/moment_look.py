@@ -14,7 +14,7 @@ from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.moments import Moments, paired
 from dpsynth.hints import Hints
-from dpsynth.measurement import MAX_NORM, MAX_SCORES, Score
+from dpsynth.measurement import MAX_NORM, MAX_SCORES, MAX_SIGMA, Score
 
 UNIT = 128
 """Integer scores for one standard deviation."""
@@ -46,7 +46,7 @@ def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], nois
     ordered = [a for a in recoding.domain.attributes if a in hints.fine or a in hints.ordered]
     scores = [Score(a, _scores(recoding, hints, a, one_ways[a])) for a in ordered]
     scores = [score for score in scores if np.ptp(score.values) > 0]
-    if not 2 <= len(scores) <= MAX_SCORES:
+    if not 2 <= len(scores) <= MAX_SCORES or _longest(noise, hints.at_most) < 1:
         return ()
     too_noisy = noise_of_a_correlation(scores, one_ways, noise, hints.at_most) > _TOO_NOISY
     return () if too_noisy else tuple(scores)
@@ -97,7 +97,7 @@ def moments_of(
     rough = noise_of_a_correlation(scores, one_ways, noise, at_most)
     room = min(_MOST_ROOM, 1.0 + _NOISE / rough)
     square = longest if rough * longest <= _NOISE_UNHELD * mean else min(room * mean, longest)
-    norm = min(math.ceil(math.sqrt(square)), MAX_NORM)
+    norm = min(math.ceil(math.sqrt(square)), _longest(noise, at_most))
     answer = view.moments(scores, norm, noise)
     left = _left(np.diagonal(answer.values).astype(np.float64), squares, answer.sigma_diagonal)
     attributes = tuple(score.attribute for score in scores)
@@ -114,6 +114,11 @@ def noise_of_a_correlation(
     """About what the noise of a correlation would be: that of rows held to the norm they have in the mean."""
     total, squares = _squares(scores, one_ways)
     return noise.noise_multiplier * at_most * float(squares.sum()) / (math.sqrt(2) * UNIT**2 * total**2)
+
+
+def _longest(noise: Gaussian, at_most: int) -> int:
+    """The largest norm that the kernel holds rows to at this noise."""
+    return min(MAX_NORM, math.isqrt(int(MAX_SIGMA * (1 - 1e-9) / (noise.noise_multiplier * at_most))))
 
 
 def _squares(scores: Sequence[Score], one_ways: Mapping[str, Array]) -> tuple[float, Array]:

@@ -18,9 +18,7 @@ from randomgen import ChaCha
 from scipy.special import ndtri
 
 from accountants.exact import precise
-
-MAX_SIGMA = float(2**30)
-"""Noise above this many rows is refused: it would drown any table, and the fast path is rarely certain there."""
+from dpsynth.measurement import MAX_SIGMA
 
 SELECTION_BITS = 160
 """Weights of a selection are integers up to 2^160; each is off by less than 1, so by 2^-160 of the heaviest."""

@@ -18,11 +18,11 @@ from dpsynth.errors import KernelError
 from dpsynth.kernel.contribution import bound
 from dpsynth.kernel.count import MAX_CELLS, exact_counts, noise_scale
 from dpsynth.kernel.moments import checked, exact_moments, moment_scales
-from dpsynth.kernel.noise import MAX_SIGMA, Noise
+from dpsynth.kernel.noise import Noise
 from dpsynth.kernel.rows import Rows
 from dpsynth.kernel.select import chunks, errors, integers, rounded_estimates
 from dpsynth.kernel.units import Units
-from dpsynth.measurement import MAX_NORM, Answer, NoisyCounts, NoisyMoments, Score, Selected
+from dpsynth.measurement import MAX_NORM, MAX_SIGMA, Answer, NoisyCounts, NoisyMoments, Score, Selected
 from dpsynth.training import KernelLoss
 
 CACHED_CELLS = 2**24
@@ -129,7 +129,7 @@ class PrivateTable:
         tables, sizes, recoding = dict[str, NDArray[np.int64]](), self.__domain.sizes, dict(self.__recoding)
         for attribute, given in maps.items():
             (attribute,) = self.__domain.clique([attribute])
-            table = np.asarray(given)
+            table = np.array(given)  # a copy, before it is checked
             whole = table.shape == (sizes[attribute],) and table.dtype.kind in "iu"
             if not whole or int(table.min()) < 0 or int(table.max()) >= 2**31:
                 raise ValueError(

@@ -16,9 +16,10 @@ from dpsynth.kernel.arithmetic import refuse_onlookers, settled
 from dpsynth.kernel.gradients import MAX_ROWS, SCALE, Gradients
 from dpsynth.kernel.losses import RowLoss
 from dpsynth.kernel.modules import Layer, trained_layers
-from dpsynth.kernel.noise import MAX_SIGMA, Noise
+from dpsynth.kernel.noise import Noise
 from dpsynth.kernel.units import Units
 from dpsynth.layers import MaskedLinear
+from dpsynth.measurement import MAX_SIGMA
 from dpsynth.training import KernelLoss
 
 _BLOCKS = (64, 256)

@@ -185,3 +185,17 @@ def test_what_holding_rows_takes_is_made_good(monkeypatch):
     held = answer.values[rows, columns] / UNIT**2
     assert held @ true / (true @ true) < 0.65
     assert 0.7 < found.values @ true / (true @ true) < 1.15
+
+
+@pytest.mark.parametrize("at_most", [1, 400])
+def test_noise_is_never_more_than_the_kernel_makes(at_most):
+    """A norm that would ask for more is lowered before anything is charged, however many rows a unit has."""
+    frame = table(4000)
+    noise = Gaussian(1500.0)
+    private, schema = opened(frame, FixedPlan([noise]), at_most=at_most)
+    one_ways = {a: 1e9 * counts for a, counts in exact_one_ways(frame, schema.domain).items()}  # as if of many rows
+    scores = scored(identity(schema.domain.sizes), schema.hints, one_ways, noise)
+    assert scores
+    moments_of(private, scores, one_ways, noise, at_most)
+    (answer,) = private.transcript
+    assert answer.sigma_diagonal <= 2**30

@@ -13,7 +13,8 @@ from accountants.certificate import Draw
 from accountants.events import ADD_OR_REMOVE
 from accountants.lifetime import Lifetime
 from dpsynth.columns import Boolean, Categorical, Coded, Integer
-from dpsynth.measurement import NoisyCounts, Selected
+from dpsynth.kernel.moments import moment_scales
+from dpsynth.measurement import NoisyCounts, NoisyMoments, Score, Selected
 from dpsynth.release.report import margins
 from dpsynth.release.report import page as html_of
 from dpsynth.release.report.budget import spending
@@ -374,6 +375,18 @@ def test_pairs_that_were_never_measured_are_listed():
     assert "never measured: not to be trusted" in page(facts(schema, said[:1], uniform(schema)))
 
 
+def test_moments_are_no_counts_of_several_columns():
+    claim = Claim(Budget(1), PrivacyUnit("u", 3), FixedPlan([Gaussian(40.0)]), "aim", "a" * 64)
+    scores = tuple(Score(a, np.arange(3)) for a in "ab")
+    sigma, diagonal = moment_scales(Gaussian(40.0), 3, 5)
+    answer = NoisyMoments(scores, 5, np.zeros((2, 2), np.int64), sigma, diagonal)
+    spent = spending(claim, {"plan": claim.plan.to_json()["events"]}, (answer,))
+    assert spent.moments == pytest.approx(1 / 1600 / float(claim.capacity))
+    assert spent.more == 0
+    (look,) = spent.looks
+    assert (look.joint, look.measured, look.cells, look.clique) == (True, False, 3, ("a", "b"))
+
+
 def test_the_shares_of_the_budget_add_up():
     schema = Schema(columns=tuple(Boolean(name=name) for name in "ab"), unit="u", at_most=3)
     plan = FixedPlan([Gaussian(40.0), ExponentialMechanism(0.05), Gaussian(50.0), Gaussian(60.0)])
@@ -389,7 +402,8 @@ def test_the_shares_of_the_budget_add_up():
     assert spent.choices == pytest.approx(events[1])
     assert spent.more == pytest.approx(events[2])
     assert spent.unused == pytest.approx(events[3])
-    assert sum((spent.totals, spent.ones, spent.more, spent.choices, spent.checks, spent.unused)) == pytest.approx(1)
+    shares = (spent.totals, spent.ones, spent.more, spent.moments, spent.choices, spent.checks, spent.unused)
+    assert sum(shares) == pytest.approx(1)
     assert [look.share for look in spent.looks] == pytest.approx([events[0] / 2, events[0] / 2, events[1], events[2]])
 
 

@@ -24,6 +24,7 @@ class Look:
         sigma: noise of each cell in rows; None for a choice.
         cells: noisy cells that came of it; for a choice, the cliques on offer.
         unseen: whether it checks the model, which was fitted without it.
+        joint: whether these are second moments of all the columns, two by two, and no counts.
     """
 
     clique: Clique
@@ -31,6 +32,7 @@ class Look:
     sigma: float | None
     cells: int
     unseen: bool = False
+    joint: bool = False
 
     @property
     def measured(self) -> bool:
@@ -44,15 +46,16 @@ class Spending:
 
     Attributes:
         looks: in the order in which they were asked.
-        totals, ones, more, choices, checks, unused: shares of mu^2 by kind: counts of all rows, of single columns, of
-            several columns together, choices of what to count, counts that check the model, and what was charged but
-            not used.
+        totals, ones, more, moments, choices, checks, unused: shares of mu^2 by kind: counts of all rows, of single
+            columns, of several columns together, second moments, choices of what to count, counts that check the model,
+            and what was charged but not used.
     """
 
     looks: tuple[Look, ...]
     totals: float
     ones: float
     more: float
+    moments: float
     choices: float
     checks: float
     unused: float
@@ -83,7 +86,8 @@ def spending(
             case NoisyMoments():
                 share = (k * answer.max_norm**2 / answer.sigma_diagonal) ** 2 / capacity
                 together = tuple(dict.fromkeys(score.attribute for score in answer.scores))
-                looks.append(Look(together, share, answer.sigma, answer.values.size))
+                entries = len(answer.scores) * (len(answer.scores) + 1) // 2
+                looks.append(Look(together, share, None, entries, joint=True))
             case Selected():
                 price = next(prices, None)
                 share_of = None if price is None else price / capacity
@@ -99,6 +103,7 @@ def spending(
         totals=_sum(look for look in fitted if look.measured and not look.clique),
         ones=_sum(look for look in fitted if look.measured and len(look.clique) == 1),
         more=_sum(look for look in fitted if look.measured and len(look.clique) > 1),
+        moments=_sum(look for look in fitted if look.joint),
         choices=sum(choices) / capacity,
         checks=_sum(look for look in looks if look.unseen),
         unused=max(0.0, 1.0 - spent),

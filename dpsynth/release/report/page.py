@@ -41,6 +41,7 @@ def page(report: ReleaseReport) -> str:
             ("all", "rows in all", spent.totals),
             ("one", "single columns", spent.ones),
             ("more", "columns together", spent.more),
+            ("moment", "how ordered columns go together", spent.moments),
             ("choice", "choosing what to measure", spent.choices),
             ("check", "checking the model", spent.checks),
             ("rest", "charged, not used", spent.unused),
