@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dpsynth.columns import BinnedBase, Categorical, Coded, ColumnBase, Ordinal
 from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.encoding import Encoder
-from dpsynth.measurement import NoisyCounts
+from dpsynth.measurement import NoisyCounts, NoisyMoments
 from dpsynth.release.report.counted import Counted
 from dpsynth.release.report.verdicts import Fit, Verdict
 from dpsynth.release.transcript import Transcript
@@ -146,6 +146,12 @@ def unmeasured(domain: Domain, transcript: Transcript) -> dict[str, tuple[str, .
     return {a: others for a, others in lacking.items() if others}
 
 
+def asked_moments(transcript: Transcript) -> tuple[str, ...]:
+    """Columns of which second moments were asked."""
+    scores = (score for answer in transcript if isinstance(answer, NoisyMoments) for score in answer.scores)
+    return tuple(dict.fromkeys(score.attribute for score in scores))
+
+
 def _crowded(column: ColumnBase, labels: list[str], released: NDArray[np.float64]) -> tuple[str, float] | None:
     """The bin that holds more than `CROWDED` of the rows, if finer bins could tell its values apart."""
     if not isinstance(column, BinnedBase):
@@ -246,4 +252,4 @@ def _joined(labels: list[str]) -> str:
     return " or ".join(labels) if len(labels) <= 3 else f"{labels[0]} or {len(labels) - 1} others"
 
 
-__all__ = ["Bar", "ColumnMargin", "columns", "unmeasured"]
+__all__ = ["Bar", "ColumnMargin", "asked_moments", "columns", "unmeasured"]

@@ -12,7 +12,7 @@ from dpsynth.release.report.alerts import Alert, alerts
 from dpsynth.release.report.budget import Spending, spending
 from dpsynth.release.report.counted import counted
 from dpsynth.release.report.facts import Facts
-from dpsynth.release.report.margins import ColumnMargin, columns, unmeasured
+from dpsynth.release.report.margins import ColumnMargin, asked_moments, columns, unmeasured
 from dpsynth.release.report.promise import Promise
 from dpsynth.release.report.unseen import Unseen
 from dpsynth.release.report.verdicts import Fit, judged
@@ -41,6 +41,7 @@ class ReleaseReport:
         compared: whether table and measurements were held against each other: not where columns were supplied.
         unmeasured: for each column those it was never counted together with.
         pairs, pairs_unmeasured: how many pairs of columns there are, and how many were never counted together.
+        moments: ordered columns whose second moments were asked: how two of them go together in the mean is known.
         held: the schema's constraints, checked on the released rows.
     """
 
@@ -62,6 +63,7 @@ class ReleaseReport:
     unmeasured: Mapping[str, Clique]
     pairs: int
     pairs_unmeasured: int
+    moments: Clique
     held: tuple[Checked, ...]
 
     @classmethod
@@ -93,6 +95,7 @@ class ReleaseReport:
             unmeasured=apart,
             pairs=len(each) * (len(each) - 1) // 2,
             pairs_unmeasured=sum(len(others) for others in apart.values()) // 2,
+            moments=asked_moments(facts.transcript),
             held=tuple(facts.held),
         )
 
