@@ -82,9 +82,9 @@ class AIM:
         cell_price: a candidate pays for the cells by which the model grows: `max_cells` of them cost this share
             of the rows, in the currency of the error that it would mend.
         tolerance: how exactly the model is fitted between rounds, in sigma; the last fit is twice as exact.
+        moment_share: share, of the mu squared that the one-ways leave, for the moments of ordered columns.
         beyond_share: share, of the mu squared that the one-ways leave, for pairs beyond the junction tree; less where
             rows are few for the noise.
-        moment_share: share, of the mu squared that the one-ways leave, for the moments of ordered columns.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -107,8 +107,8 @@ class AIM:
     cells_per_signal: float = 570.0
     cell_price: float = 0.1
     tolerance: float = 0.1
-    beyond_share: float = 0.2
     moment_share: float = 0.2
+    beyond_share: float = 0.2
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)

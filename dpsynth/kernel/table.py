@@ -210,7 +210,7 @@ class PrivateTable:
             return values
 
         values = sealed(look)
-        values.flags.writeable = False
+        values.flags.writeable = False  # an answer is what the kernel gave
         recoding = {s.attribute: self.__recoding[s.attribute] for s in asked if s.attribute in self.__recoding}
         answer = NoisyMoments(asked, max_norm, values, sigma, diagonal, recoding or None)
         self.__run.transcript.append(answer)

@@ -110,8 +110,8 @@ class Diagonal(Asked):
 def test_weights_keep_as_much_of_the_priors_variety_as_asked(effective):
     settings = {"at_most": 1, "smoothing": 0.2, "tolerance": 0.1, "effective": effective}
     known = [Measurement((a,), np.full(4, 250.0), 5.0) for a in "ab"]
-    rounds = RakedRounds(Even(), known, {}, 20_000, np.random.default_rng(0), **settings)
-    rounds.spend(Allotment(Diagonal(Even.domain), {}, {("a", "b"): 1}, Round.of(1.0), 1, 1))
+    rounds = RakedRounds(Even(), known, 20_000, np.random.default_rng(0), **settings)
+    rounds.spend(Allotment(Diagonal(Even.domain), {("a", "b"): 1}, Round.of(1.0), 1, 1))
     model = rounds.last()
     found, share = 1 / np.square(model.weights).sum() / 20_000, np.trace(model.project(("a", "b"))) / 1000
     if effective:
