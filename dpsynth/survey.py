@@ -17,6 +17,8 @@ from dpsynth.schema import Schema
 
 GENERATOR = "survey"
 """What its claim says in place of a generator: no model is made, so nothing can ever be drawn from it."""
+AT_BOUNDS = "numbers and dates out of bounds are taken for the bound, as in a release, and are not counted as outside"
+"""What a share of 0 does not say."""
 _VALUE, _MISSING, _OUTSIDE = range(3)
 
 
@@ -27,7 +29,8 @@ class Surveyed:
     Attributes:
         name: of the column.
         missing: None where the schema declares no missing cells.
-        outside: cells that the codebook does not list, an undeclared missing one included.
+        outside: cells that the codebook does not list or that do not read, an undeclared missing one included. Numbers
+            and dates out of bounds are taken for the bound, so they are not among them.
         sigma: standard deviation of either.
     """
 
@@ -59,6 +62,7 @@ class Survey:
             "sigma": self.sigma,
             "columns": [asdict(column) for column in self.columns],
             "budget": self.budget.to_json(),
+            "note": AT_BOUNDS,
         }
 
 
@@ -122,4 +126,4 @@ def _kinds(column: Any) -> NDArray[np.int64]:
     return kinds
 
 
-__all__ = ["GENERATOR", "Survey", "Surveyed", "ask", "read", "survey_claim"]
+__all__ = ["AT_BOUNDS", "GENERATOR", "Survey", "Surveyed", "ask", "read", "survey_claim"]

@@ -13,7 +13,7 @@ from dpsynth import session
 from dpsynth.cli import main
 from dpsynth.errors import KernelError, SourceError
 from dpsynth.schema import Schema
-from dpsynth.survey import GENERATOR, survey_claim
+from dpsynth.survey import AT_BOUNDS, GENERATOR, survey_claim
 from tests.helpers import SCHEMA, schema, table
 
 BUDGET = Budget("0.5")
@@ -94,6 +94,8 @@ def test_the_command_charges_says_so_and_gives_json(tmp_path, monkeypatch):
     text = say("inspect s.yaml --epsilon 1 --data t.csv --dataset visits --charge 0.5")
     assert "Survey, charged epsilon 0.5" in text
     assert "missing, " in text
+    assert AT_BOUNDS in text
+    assert text.index("Survey, charged") < text.index("By name and kind")
     body = json.loads(say("inspect s.yaml --data t.csv --dataset visits --charge 0.25 --json"))
     assert body["survey"]["rows"] > 1000
     assert body["rows"] == 400  # as declared
@@ -102,3 +104,24 @@ def test_the_command_charges_says_so_and_gives_json(tmp_path, monkeypatch):
     say("inspect s.yaml --data t.csv --charge 0.5", 2)
     say("inspect s.yaml --data t.csv --dataset visits --charge nonsense", 2)
     say("inspect s.yaml --data t.csv --dataset visits --charge 9", 4)
+
+
+@pytest.mark.parametrize("bad", ["--epsilon nonsense", "--epsilon 0", "--epsilon 1e9", "--epsilon 1 --delta 2"])
+def test_what_cannot_be_answered_costs_nothing(bad, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DPSYNTH_HOME", str(tmp_path / "home"))
+    (tmp_path / "s.yaml").write_text(SCHEMA)
+    table(200).to_csv("t.csv", index=False)
+    CliRunner().invoke(main, ["ledger", "open", "visits", "--epsilon", "3"])
+    done = CliRunner().invoke(main, f"inspect s.yaml --data t.csv --dataset visits --charge 0.5 {bad}".split())
+    assert done.exit_code in (1, 2), done.output
+    assert "Survey" not in done.output
+    assert dp.open_ledger().account("visits").state.releases == {}
+
+
+def test_numbers_out_of_bounds_are_not_outside_and_it_says_so():
+    small = Schema.loads("columns:\n  number: {type: integer, min: 0, max: 9}\n")
+    found = session.survey(small, pd.DataFrame({"number": [50] * 20_000}), account(), Budget(1))
+    (number,) = found.columns
+    assert number.outside == pytest.approx(0, abs=6 * number.sigma)
+    assert found.to_json()["note"] == AT_BOUNDS

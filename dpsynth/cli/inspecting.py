@@ -72,7 +72,8 @@ def inspect_(
     generator fits.
 
     With --data, --dataset and --charge one noisy look at a table is paid for: its number of rows, and for each column
-    how much is missing or not in the codebook.
+    how much is missing or not in the codebook. Numbers and dates out of bounds are taken for the bound, as in a
+    release, so they are not among these.
     """
     from accountants import Budget
     from dpsynth.inspection import inspect
@@ -82,20 +83,24 @@ def inspect_(
     if any(asked) and not all(asked):
         raise click.UsageError("--data, --dataset and --charge go together: a table, who pays, and how much")
     read = Schema.from_yaml(schema)
-    surveyed = None
+    budget, surveyed = None if epsilon is None else Budget(epsilon, delta), None
+    found = inspect(read, budget, rows)  # before anything is charged: what cannot be answered costs nothing
     if data and dataset and charge:
         from dpsynth import session
 
         account = ledger_of(ctx).account(dataset)
         with progress():
             surveyed = session.survey(read, data, account, Budget(charge, delta), policy=policy_in(policy_file))
-        rows = rows or read.about_rows or max(1, round(surveyed.rows))
-    found = inspect(read, None if epsilon is None else Budget(epsilon, delta), rows)
+        if not as_json:  # paid for: said before anything else can go wrong
+            for line in _surveyed(surveyed):
+                click.echo(line)
+            click.echo()
+        found = inspect(read, budget, rows or read.about_rows or max(1, round(surveyed.rows)))
     if as_json:
         body = found.to_json() | ({"survey": surveyed.to_json()} if surveyed else {})
         click.echo(json.dumps(body, indent=1))
         return
-    for line in (*_lines(found), *(_surveyed(surveyed) if surveyed else ())):
+    for line in _lines(found):
         click.echo(line)
 
 
@@ -133,7 +138,8 @@ def _lines(found: Inspection) -> Iterator[str]:
 
 
 def _surveyed(found: Survey) -> Iterator[str]:
-    yield ""
+    from dpsynth.survey import AT_BOUNDS
+
     yield f"Survey, charged {found.budget}: {found.rows:,.0f} rows (plus or minus {2 * found.sigma:,.0f})"
     for column in found.columns:
         missing = "" if column.missing is None else f"{column.missing:.1%} missing, "
@@ -141,6 +147,7 @@ def _surveyed(found: Survey) -> Iterator[str]:
             f"  {_shown(column.name)}: {missing}{column.outside:.1%} not in the codebook "
             f"(plus or minus {2 * column.sigma:.1%})"
         )
+    yield f"  Note: {AT_BOUNDS}"
 
 
 def _shown(name: str) -> str:

@@ -23,7 +23,9 @@ _SAYS = f"""{private.STAMP}
 
 This folder holds real rows, or figures computed from real rows without noise. Whoever sees them can learn about the
 people behind them, and no privacy guarantee covers that. Keep the folder where the source data are kept, and delete
-it when it has served. dpsynth refuses to release its files, or columns taken from them.
+it when it has served. dpsynth refuses to release its files. On this machine, under the DPSYNTH_HOME that wrote them, it
+also knows copies in another format or without this mark: the whole table, with or without the unit column, and columns
+of it with all their rows. It does not know a selection of rows, and a column of few values only in its order of rows.
 """
 
 
@@ -39,12 +41,13 @@ def check_private_target(folder: Path | str) -> Path:
     return target
 
 
-def write_private(folder: Path | str, files: Mapping[str, pa.Table | bytes]) -> Path:
+def write_private(folder: Path | str, files: Mapping[str, pa.Table | bytes], unit: str | None = None) -> Path:
     """Write a folder (mode 0700) of files (0600), whole or not at all, and remember their digests.
 
     Args:
         folder: must not exist or be empty, and lie outside any release folder.
         files: Arrow tables, written as Parquet; or bytes. All carry the stamp.
+        unit: a column that tables are known without too.
 
     Raises:
         BundleError: the folder is not to be had; nothing was written.
@@ -61,7 +64,7 @@ def write_private(folder: Path | str, files: Mapping[str, pa.Table | bytes]) -> 
                 raise ValueError(f"{name} is not stamped as private")
             digests.append(hashlib.sha256(raw).hexdigest())
             if not isinstance(held, bytes):
-                digests.append(private.content_digest(held.to_pandas()))
+                digests.extend(private.table_digests(held, unit))
             _write(partial / name, raw)
         sync_folder(partial)
         private.remember(*digests)

@@ -49,7 +49,7 @@ def split(table: Any, schema: Schema, holdout: float, out: Path | str, *, seed: 
     whole = pa.concat_tables(batches, promote_options="permissive") if batches else empty
     held = held_out(whole, schema.unit, holdout, np.random.default_rng(seed))
     parts = {TRAIN: whole.filter(pa.array(~held)), HOLDOUT: whole.filter(pa.array(held))}
-    return write_private(target, {name: private.stamped(part) for name, part in parts.items()})
+    return write_private(target, {name: private.stamped(part) for name, part in parts.items()}, schema.unit)
 
 
 def held_out(table: pa.Table, unit: str | None, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
