@@ -38,9 +38,11 @@ def mu_squared_cap(budget: Budget, delta0: Decimal = Decimal(0)) -> Decimal:
     """
     slack = numerical_slack(budget.epsilon)
     if slack >= budget.delta:
+        smaller = "a smaller epsilon (1 is common, above 10 protects little)" if budget.epsilon > 10 else ""
+        larger = "a larger delta (1e-9 is common)" if not smaller or budget.delta <= numerical_slack(Decimal(1)) else ""
         raise PlanError(
             f"at epsilon {budget.epsilon} the numerical slack of the samplers is {slack:.3g} and exceeds delta "
-            f"{budget.delta}; choose a smaller epsilon (1 is common, above 10 protects little)"
+            f"{budget.delta}; choose {' and '.join(filter(None, (smaller, larger)))}"
         )
     delta = DOWN.divide(DOWN.subtract(DOWN.subtract(budget.delta, slack), delta0), 1 - delta0)
     if delta <= 0:

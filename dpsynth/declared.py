@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dpsynth.errors import SchemaError
 
+MOST_TOLD = 20
+"""Names listed in one message."""
 _WANTED = {
     "int": "an integer",
     "float": "a number",
@@ -72,7 +74,8 @@ def unknown(what: str, got: str, allowed: Iterable[str]) -> str:
     """Says that `got` is not a known `what`, and which was probably meant."""
     allowed = list(allowed)
     near = get_close_matches(got, allowed, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(allowed)}"
+    more = f" and {len(allowed) - MOST_TOLD} more" if len(allowed) > MOST_TOLD else ""
+    hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(allowed[:MOST_TOLD])}{more}"
     return f"unknown {what} {got!r}; {hint}"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from accountants import Budget, Claim, GateRefused, Keyring, Ledger
 from dpsynth.console import progress
-from dpsynth.errors import SourceError
+from dpsynth.errors import BundleError, SourceError
 from dpsynth.generators import AIM
 from dpsynth.measurement import Answer, NoisyCounts, Selected
 from dpsynth.planned import plan
@@ -107,12 +107,21 @@ def _tries(folder: Path) -> list[str]:
 
 
 def _fresh(out: Path) -> Path:
-    """`out`, or the first of out-2, out-3 ... that is free."""
-    folder, number = out, 1
-    while folder.exists():
-        number += 1
-        folder = out.with_name(f"{out.name}-{number}")
-    folder.mkdir(parents=True)
+    """`out`, or the first of out-2, out-3 ... that is free.
+
+    Raises:
+        BundleError: it cannot be made.
+    """
+    folder, number, reason = out, 1, None
+    try:
+        while folder.exists():
+            number += 1
+            folder = out.with_name(f"{out.name}-{number}")
+        folder.mkdir(parents=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    if reason is not None:
+        raise BundleError(f"cannot write to {folder.absolute()} ({reason}); choose another folder")
     return folder
 
 

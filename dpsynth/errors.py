@@ -5,6 +5,7 @@ DpsynthError
 ├── BundleError                   a release folder cannot be written, or a draw cannot be made as asked
 ├── ModelStoreError               a stored model is missing, damaged or not the one asked for
 ├── PlanFileError (ValueError)    a plan that cannot be read, or whose parts do not fit each other
+├── QuestionError (ValueError)    a private report is asked what no table of the schema could answer
 ├── KernelError                   a look failed after its charge; its details are withheld
 ├── SchemaError (ValueError)      the public description of the table is wrong
 └── SourceError (ValueError)      the rows cannot be reached, or their structure does not fit the schema
@@ -34,6 +35,10 @@ class PlanFileError(DpsynthError, ValueError):
     """A plan that cannot be read, or whose parts do not fit each other. Nothing was charged."""
 
 
+class QuestionError(DpsynthError, ValueError):
+    """A private report is asked what no table of its schema could answer. Nothing was read or noted."""
+
+
 class KernelError(DpsynthError):
     """A look failed inside the kernel after it was charged. Carries no detail: any might quote a row."""
 
@@ -52,6 +57,7 @@ __all__ = [
     "KernelError",
     "ModelStoreError",
     "PlanFileError",
+    "QuestionError",
     "SchemaError",
     "SourceError",
 ]

@@ -262,6 +262,14 @@ def test_interrupting_a_running_release_charges_it(desk):
     assert not Path("release").exists()
 
 
+def test_a_demo_nowhere_is_one_sentence(desk):
+    pytest.importorskip("statsmodels")
+    Path("file").write_text("")
+    told = say("demo --out file/x", 1).stderr
+    assert told.startswith(f"Error: cannot write to {Path('file/x').absolute()} (")
+    assert told.endswith("; choose another folder\n")
+
+
 def test_the_demo(tmp_path, capsys):
     pytest.importorskip("statsmodels")
     assert rows_file().exists()

@@ -38,6 +38,8 @@ Examples:
   dpsynth evaluate release/ --train split/PRIVATE-train.parquet --holdout split/PRIVATE-holdout.parquet
   dpsynth evaluate release/ --train ... --holdout ... --target "readmitted=<30" --sensitive race
   dpsynth evaluate release/ --train ... --holdout ... --time d_time --event death --out private/
+\b
+Needs scikit-learn and statsmodels: pip install 'dpsynth[evaluation]'
 """
 
 
@@ -69,28 +71,33 @@ def evaluate(
     The report is private: it is computed from real rows without noise. Choosing a release after reading it is a look at
     the data that no guarantee covers, so the ledger notes that it was made, and later certificates say so.
     """
-    from dpsynth.errors import SourceError
+    from dpsynth.errors import QuestionError
+
+    _check_installed()
     from dpsynth.evaluation.custodian.folder import check_private_target
-    from dpsynth.evaluation.custodian.report import Questions
+    from dpsynth.evaluation.custodian.questions import Questions
     from dpsynth.evaluation.custodian.report import evaluate as made
     from dpsynth.home import keyring
 
-    if (time_ is None) is not (event is None):
-        raise click.UsageError("--time and --event go together: a length of follow-up, and whether it ended so")
-    if sensitive is not None and target is None:
-        raise click.UsageError("--sensitive needs --target: fairness is about what is predicted")
-    for name in ("sklearn", "statsmodels"):
-        if not _installed(name):
-            raise SourceError(f"the report needs {name}, not found here; pip install 'dpsynth[evaluation]'")
     check_private_target(out)
     questions = Questions(target, sensitive, time_, event, deep)
-    with progress():
-        report = made(release, train, holdout, ledger_of(ctx), keyring().trusted(), questions)
+    problem = ""
+    try:
+        with progress():
+            report = made(release, train, holdout, ledger_of(ctx), keyring().trusted(), questions)
+    except QuestionError as error:
+        problem = str(error)
+    if problem:
+        raise click.UsageError(problem)
     folder = report.write(out)
     click.echo(f"Wrote {folder}: private, computed from real rows. The ledger notes it, and later certificates say so.")
 
 
-def _installed(name: str) -> bool:
+def _check_installed() -> None:
+    """Say which extra the report needs, before its own imports fail."""
     from importlib.util import find_spec
 
-    return find_spec(name) is not None
+    from dpsynth.errors import SourceError
+
+    if any(find_spec(name) is None for name in ("sklearn", "statsmodels")):
+        raise SourceError("the report needs scikit-learn and statsmodels: pip install 'dpsynth[evaluation]'")

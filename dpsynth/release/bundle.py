@@ -34,7 +34,7 @@ def check_target(folder: Path | str) -> Path:
     target = Path(os.path.abspath(folder))
     reason = _obstacle(target)
     if reason is not None:
-        raise BundleError(f"cannot write a release to {target}: {reason}")
+        raise BundleError(f"cannot write to {target}: {reason}")
     return target
 
 
@@ -75,7 +75,7 @@ def _obstacle(target: Path) -> str | None:
         if target.exists() and not target.is_dir():
             return "it is a file; name a folder that does not exist yet"
         if target.is_dir() and any(target.iterdir()):
-            return "it is not empty, and releases are never overwritten; name a folder that does not exist yet"
+            return "it is not empty, and nothing is ever overwritten; name a folder that does not exist yet"
         if not target.parent.is_dir():
             return f"the folder {target.parent} does not exist; make it first"
     except OSError as error:

@@ -67,6 +67,20 @@ def test_an_epsilon_beyond_sense_is_named_as_the_cause(aside):
         Lifetime.of(Budget("1000", "1e-9"), "gdp", aside)
 
 
+@pytest.mark.parametrize(
+    ("budget", "remedy"),
+    [
+        (Budget("1", "1e-40"), r"1E-40; choose a larger delta \(1e-9 is common\)$"),
+        (Budget("10", "1e-17"), r"choose a larger delta \(1e-9 is common\)$"),
+        (Budget("30", "1e-9"), r"choose a smaller epsilon \([^)]*\)$"),
+        (Budget("30", "1e-40"), r"choose a smaller epsilon \([^)]*\) and a larger delta"),
+    ],
+)
+def test_what_the_slack_exceeds_is_what_is_to_change(budget, remedy):
+    with pytest.raises(PlanError, match=remedy):
+        mu_squared_cap(budget)
+
+
 @pytest.mark.parametrize("aside", [-1e-9, float("nan"), "x", None, True])
 def test_what_is_set_aside_is_a_probability(aside):
     with pytest.raises(BudgetError, match="delta0"):

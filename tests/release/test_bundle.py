@@ -79,7 +79,7 @@ def test_a_target_that_is_not_free_is_refused_first(tmp_path, make):
     else:
         (tmp_path / "a").write_text("")
         target = tmp_path / "a" / "out"
-    with pytest.raises(BundleError, match="cannot write a release to"):
+    with pytest.raises(BundleError, match="cannot write to"):
         check_target(target)
     with pytest.raises(BundleError):
         write_bundle(target, PAYLOADS)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from accountants import Ledger, PublicKey
 from accountants.ledger.rows import today
 from dpsynth import private
-from dpsynth.errors import BundleError
+from dpsynth.errors import BundleError, SourceError
 from dpsynth.evaluation.custodian.attacks import Refit, run_attacks
 from dpsynth.evaluation.custodian.fairness import fairness
 from dpsynth.evaluation.custodian.fidelity import fidelity
@@ -25,6 +25,7 @@ from dpsynth.evaluation.custodian.finding import Finding, Tables
 from dpsynth.evaluation.custodian.folder import write_private
 from dpsynth.evaluation.custodian.learners import Trial, trial
 from dpsynth.evaluation.custodian.page import page
+from dpsynth.evaluation.custodian.questions import NOTHING_ELSE, Questions
 from dpsynth.evaluation.custodian.reading import read_tables
 from dpsynth.evaluation.custodian.refitting import Refitting
 from dpsynth.evaluation.custodian.survival import survival
@@ -37,25 +38,10 @@ from dpsynth.release.verification import BROKEN
 from dpsynth.schema import Schema
 
 PAGE, PARQUET, JSON = "PRIVATE-report.html", "PRIVATE-findings.parquet", "PRIVATE-findings.json"
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Questions:
-    """What a report is asked beyond its fixed parts.
-
-    Attributes:
-        target: ``COLUMN`` or ``COLUMN=LEVEL`` to predict.
-        sensitive: the column whose strata are compared.
-        time, event: columns of follow-up.
-        deep: also what refits models many times.
-    """
-
-    target: str | None = None
-    sensitive: str | None = None
-    time: str | None = None
-    event: str | None = None
-    deep: bool = False
+_NO_ROWS = {
+    "train": "it is empty or names no unit",
+    "holdout": "it is empty, names no unit, or all its units are in --train too",
+}
 
 
 @final
@@ -117,7 +103,7 @@ def evaluate(
     holdout: Any,
     ledger: Ledger,
     trusted: Mapping[str, PublicKey],
-    questions: Questions = Questions(),
+    questions: Questions = NOTHING_ELSE,
     *,
     rng: np.random.Generator | None = None,
 ) -> CustodianReport:
@@ -138,7 +124,10 @@ def evaluate(
     Raises:
         BundleError: the folder is no intact release.
         AccountingError: the ledger does not know the release, or cannot be written.
-        SourceError: a table cannot be read or lacks a column. Nothing was noted.
+        QuestionError: the schema has no such column or level, or it is of a type that cannot be asked. Nothing was
+            noted.
+        SourceError: a table cannot be read or lacks a column, and nothing was noted; or it has no rows to compare,
+            which is told after it was noted.
     """
     path = Path(folder)
     found = verify(path, trusted)
@@ -149,12 +138,16 @@ def evaluate(
     account = ledger.account(said["dataset"])
     generator = np.random.default_rng() if rng is None else rng
     schema = Schema.from_yaml(path / SCHEMA)
+    questions.check(schema)
     if account.find_table(said["table"]["sha256"]) is None:
         account.read(said["table"]["sha256"])  # says what is wrong, and notes nothing
     progress("reading", 0.0)
     tables, left_out = read_tables(schema, path / TABLE, train, holdout, generator)
     account.read(said["table"]["sha256"])
     progress("reading", 1.0)
+    for name, rows in (("train", tables.train), ("holdout", tables.holdout)):
+        if rows.empty:
+            raise SourceError(f"the table given as --{name} has no rows to compare: {_NO_ROWS[name]}")
     about = {
         "dataset": said["dataset"],
         "release": said["release"]["id"],

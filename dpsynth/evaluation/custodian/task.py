@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dpsynth.evaluation.custodian.cells import as_numbers
 from dpsynth.evaluation.custodian.finding import Tables
+from dpsynth.evaluation.custodian.questions import named
 
 NAMES = ("synthetic", "train", "holdout")
 LEAST_SHARE = 0.01
@@ -56,7 +57,7 @@ def task_of(tables: Tables, target: str) -> Task | str:
     Of a column with more than two levels, or where none is named, the rarest that at least 1 % of training rows have is
     the positive one; of a flag and of two ordered levels the higher one.
     """
-    column, _, level = target.partition("=") if target not in tables.schema.names else (target, "", "")
+    column, level = named(tables.schema, target)
     if column not in tables.schema.names:
         return f"The schema has no column {column!r} to predict."
     predictors = tuple(name for name in tables.schema.names if name != column)
@@ -85,9 +86,7 @@ def _positive(real: pd.Series[str], labels: list[str]) -> int:
 
 def column_of(tables: Tables, target: str | None) -> str | None:
     """The column that a target names, None where it names none of the schema's."""
-    if target is None or target in tables.schema.names:
-        return target
-    column = target.partition("=")[0]
+    column = None if target is None else named(tables.schema, target)[0]
     return column if column in tables.schema.names else None
 
 

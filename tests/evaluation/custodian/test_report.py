@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +17,7 @@ from click.testing import CliRunner
 from accountants import Keyring, Ledger, UnknownDataset
 from dpsynth import private
 from dpsynth.cli import main
-from dpsynth.errors import BundleError, SourceError
+from dpsynth.errors import BundleError, QuestionError, SourceError
 from dpsynth.evaluation.custodian.refitting import Refitting
 from dpsynth.evaluation.custodian.report import JSON, PAGE, PARQUET, CustodianReport, Questions, evaluate
 from dpsynth.progress import Step, listening
@@ -21,6 +25,7 @@ from dpsynth.release import admit, verify
 from dpsynth.release.verification import INTACT
 from tests.evaluation.custodian.conftest import Place, released, schema, tables_of
 
+ROOT = Path(__file__).parents[3]
 ALL = Questions(target="died", sensitive="ward", time="days", event="died")
 
 
@@ -94,6 +99,66 @@ def test_nothing_is_noted_where_nothing_can_be_evaluated(at_home, tmp_path):
     with pytest.raises(UnknownDataset):
         made(at_home, ledger=stranger)
     assert at_home.model.account.state.reads == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--target dead", "unknown column 'dead'; did you mean 'died'?"),
+        ("--target warrd=north", "unknown column 'warrd'; did you mean 'ward'?"),
+        ("--target ward=nort", "unknown level of 'ward' 'nort'; did you mean 'north'?"),
+        ("--target ward=", "no level stands after 'ward='"),
+        ("--target age=40", "has no levels, it is predicted as a number; write --target age"),
+        ("--target patient", "'patient' is the unit, which is never released"),
+        ("--target died --sensitive wards", "did you mean 'ward'?"),
+        ("--target died --sensitive died", "is the target itself"),
+        ("--target age --sensitive ward", "'age' is a number"),
+        ("--sensitive ward", "--sensitive needs --target"),
+        ("--time dayz --event died", "did you mean 'days'?"),
+        ("--time days --event dyed", "did you mean 'died'?"),
+        ("--time admitted --event died", "holds no numbers"),
+        ("--time days --event ward", "is no flag"),
+        ("--time days", "go together"),
+    ],
+)
+def test_a_question_that_the_schema_cannot_answer_is_refused_before_it_is_noted(at_home, tmp_path, options, says):
+    before = at_home.ledger.head
+    args = ["evaluate", str(at_home.release), "--train", "nowhere.parquet", "--holdout", "nowhere.parquet"]
+    result = CliRunner().invoke(main, [*args, "--out", str(tmp_path / "out"), *options.split()])
+    assert (result.exit_code, says in result.output) == (2, True), result.output
+    assert at_home.ledger.head == before
+    with pytest.raises(QuestionError):
+        Questions(target="height").check(schema())
+
+
+@pytest.mark.parametrize("which", ["train", "holdout"])
+def test_that_a_table_is_empty_is_told_after_it_was_noted(at_home, which):
+    before = at_home.model.account.state.reads
+    with pytest.raises(SourceError, match=f"given as --{which} has no rows to compare"):
+        made(at_home, **{which: pd.read_parquet(getattr(at_home, which)).iloc[:0]})
+    assert at_home.model.account.state.reads == before + 1
+
+
+@pytest.mark.parametrize("lacking", ["sklearn", "statsmodels"])
+def test_without_the_extra_it_says_what_to_install(at_home, lacking):
+    """In a process whose importer does not find the package, as where it is not installed."""
+    script = f"""
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split(".")[0] == {lacking!r} else super().find_spec(name, path, target)
+
+sys.meta_path[:] = [Without if each is PathFinder else each for each in sys.meta_path]
+from dpsynth.cli import main
+main(["evaluate", {str(at_home.release)!r}, "--train", "t.parquet", "--holdout", "h.parquet"])
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, env=env)
+    says = "Error: the report needs scikit-learn and statsmodels: pip install 'dpsynth[evaluation]'\n"
+    assert (done.returncode, done.stderr) == (1, says)
 
 
 def test_later_certificates_say_that_it_was_read(at_home, report, tmp_path):

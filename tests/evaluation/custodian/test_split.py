@@ -103,4 +103,4 @@ def test_the_command(tmp_path):
     assert len(train) + len(holdout) == 200
     assert np.isin(train["ward"], ["north", "south", "east", "<b>west</b>"]).all()
     again = CliRunner().invoke(main, args)
-    assert (again.exit_code, "not empty" in again.output) == (1, True)
+    assert (again.exit_code, "not empty" in again.output, "release" in again.output) == (1, True, False)
