@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -59,7 +60,11 @@ def release(
     with _telling(account, planned), progress():
         model = session.fit(planned, table, account, policy=policy)
         made = admit(model.sample(rows), account, policy, deployment=deployment)
-        folder = made.write(out)
+        try:
+            folder = made.write(out)
+        except BundleError as error:
+            again = f"dpsynth sample --dataset {shlex.quote(dataset)} --release {model.release} --out FOLDER"
+            raise BundleError(f"{error}. The release is charged and its model kept: write it with `{again}`") from None
     click.echo(f"Released {folder}: {len(made.frame):,} rows, {planned.claim.budget}, by {planned.claim.generator}.")
     wrong = [alert for alert in made.evidence.alerts if alert.wrong]
     if wrong:

@@ -51,7 +51,7 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Path:
     if sorted(files) != sorted(FILES):
         raise ValueError(f"a bundle has the files {sorted(FILES)}, got {sorted(files)}")
     target = check_target(folder)
-    partial = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}")
+    partial = _beside(target)
     reason = None
     try:
         write_folder(partial, files)
@@ -82,7 +82,18 @@ def _obstacle(target: Path) -> str | None:
         return f"{error.strerror}; choose another folder"
     if not os.access(target.parent, os.W_OK | os.X_OK):
         return f"the folder {target.parent} is read-only; choose one you may write to"
+    probe = _beside(target)
+    try:  # some places are writable by their mode alone
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        return f"{error.strerror}; choose another folder"
     return None
+
+
+def _beside(target: Path) -> Path:
+    """A hidden name beside the target that nobody else has."""
+    return target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}")
 
 
 __all__ = [

@@ -94,6 +94,14 @@ def test_a_read_only_parent_is_refused_first(tmp_path, monkeypatch):
         check_target(tmp_path / "out")
 
 
+def test_a_place_that_only_seems_writable_is_refused_first():
+    """/proc is writable by its mode, and nothing can be made there: nothing may be spent before that is known."""
+    if not os.path.isdir("/proc/self"):
+        pytest.skip("no /proc here")
+    with pytest.raises(BundleError, match="choose another folder"):
+        check_target("/proc/dpsynth-release")
+
+
 def test_an_empty_folder_will_do(tmp_path):
     (tmp_path / "out").mkdir()
     assert check_target(tmp_path / "out") == tmp_path / "out"
