@@ -66,6 +66,8 @@ def test_columns_too_fine_for_the_budget_and_what_to_do():
     listed = Schema(columns=(Categorical(name="code", values=tuple(f"c{i}" for i in range(400))),), about_rows=2000)
     (note,) = inspect(listed, Budget(1)).columns
     assert "group its values into about" in note.too_fine
+    (flag,) = inspect(Schema.loads("columns: {a: {type: boolean}}\nabout_rows: 2000"), Budget("0.01")).columns
+    assert flag.too_fine.endswith("leave it out, or spend more")  # two values cannot be fewer
 
 
 @pytest.mark.parametrize(

@@ -145,9 +145,12 @@ def _too_fine(
         return None
     if isinstance(encoded, BinnedBase | Derived) and encoded.fine:
         return None  # its cells are merged into bins by their own noisy counts
-    most = max(2, int(BLURRED * rows / (0.5 * sqrt(2 / pi) * sigma)))
+    beside = encoded.size - declared.cells if not isinstance(encoded, Derived) else 0  # missing, out of the codebook
+    most = int(BLURRED * rows / (0.5 * sqrt(2 / pi) * sigma)) - beside
     if isinstance(declared, BinnedBase):
-        return f"noise would misplace {lost:.0%} of its rows: declare 'bins: auto', or at most {most} bins"
+        return f"noise would misplace {lost:.0%} of its rows: declare 'bins: auto', or at most {max(most, 2)} bins"
+    if most < 2 or most >= declared.cells:
+        return f"noise would misplace {lost:.0%} of its rows: leave it out, or spend more"
     return f"noise would misplace {lost:.0%} of its rows: group its values into about {most}, or leave it out"
 
 
