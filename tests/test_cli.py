@@ -288,3 +288,14 @@ def test_the_demo(tmp_path, capsys):
     assert 15_000 < len(frame) < 19_000
     run(tmp_path / "demo")  # a second one stands beside the first
     assert (tmp_path / "demo-2" / "release").is_dir()
+
+
+def test_a_write_that_fails_after_the_charge_says_how_to_draw_what_was_paid_for(desk, monkeypatch):
+    say("ledger open visits --epsilon 3 --delta 1e-8")
+    with monkeypatch.context() as broken:
+        broken.setattr("dpsynth.release.bundle.write_folder", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+        said = say("release t.parquet --schema s.yaml --epsilon 1 --generator mst --dataset visits --out out", 1).stderr
+    assert "The release is charged and its model kept" in said
+    again = said.split("`dpsynth ")[1].split("`")[0].replace("FOLDER", "later")
+    assert "Released" in say(again).stdout or Path("later/synthetic.parquet").exists()
+    assert len(json.loads(say("ledger show visits --json").stdout)["accounts"][0]["releases"]) == 1

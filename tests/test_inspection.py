@@ -66,6 +66,9 @@ def test_columns_too_fine_for_the_budget_and_what_to_do():
     listed = Schema(columns=(Categorical(name="code", values=tuple(f"c{i}" for i in range(400))),), about_rows=2000)
     (note,) = inspect(listed, Budget(1)).columns
     assert "group its values into about" in note.too_fine
+    fewer = int(note.too_fine.split("about ")[1].split(",")[0])
+    grouped = Schema(columns=(Categorical(name="code", values=tuple(f"c{i}" for i in range(fewer))),), about_rows=2000)
+    assert inspect(grouped, Budget(1)).columns[0].too_fine is None  # what is advised is enough
     (flag,) = inspect(Schema.loads("columns: {a: {type: boolean}}\nabout_rows: 2000"), Budget("0.01")).columns
     assert flag.too_fine.endswith("leave it out, or spend more")  # two values cannot be fewer
 

@@ -278,3 +278,16 @@ def test_session_is_the_only_opener(monkeypatch):
     monkeypatch.setattr(session, "PrivateTable", lambda *a: opened.append(1) or real(*a))
     dp.synthesize(table(), schema(), epsilon=1.0, generator="independent")
     assert opened == [1]
+
+
+def test_the_report_says_whose_correlations_were_measured(tmp_path, home):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({a: rng.integers(0, 9, 4000) for a in "uvw"})
+    ordered = dp.Schema.from_domain(dict.fromkeys("uvw", 9), ordered=["u", "v", "w"])
+    account = dp.open_ledger().open("numbers", dp.Budget(3, "1e-8"))
+    model = dp.fit(dp.plan(dp.AIM(), ordered, dp.Budget(2, "1e-9")), frame, account)
+    release = dp.admit(model.sample(), account)
+    assert release.evidence.moments == ("u", "v", "w")
+    page = (release.write(tmp_path / "out") / "report.html").read_text()
+    assert "Of 3 ordered columns second moments were measured" in page
+    assert "second moments</td>" in page

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dpsynth.errors import BundleError
@@ -50,11 +50,19 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Path:
     """
     if sorted(files) != sorted(FILES):
         raise ValueError(f"a bundle has the files {sorted(FILES)}, got {sorted(files)}")
-    target = check_target(folder)
+    return put_in_place(check_target(folder), lambda partial: write_folder(partial, files))
+
+
+def put_in_place(target: Path, write: Callable[[Path], None]) -> Path:
+    """Have `write` make a folder beside the target, and name it as the target once it is whole.
+
+    Raises:
+        BundleError: the folder is not to be had; nothing was written.
+    """
     partial = _beside(target)
     reason = None
     try:
-        write_folder(partial, files)
+        write(partial)
         if target.is_dir():
             target.rmdir()
         os.rename(partial, target)
@@ -64,7 +72,7 @@ def write_bundle(folder: Path | str, files: Mapping[str, bytes]) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     if reason is not None:
-        raise BundleError(f"cannot write a release to {target} ({reason}); choose another folder")
+        raise BundleError(f"cannot write to {target} ({reason}); choose another folder")
     return target
 
 
@@ -108,5 +116,6 @@ __all__ = [
     "SUBJECTS",
     "TABLE",
     "check_target",
+    "put_in_place",
     "write_bundle",
 ]

@@ -209,3 +209,12 @@ def test_a_column_may_be_scored_twice():
     found = model.project(("a", "b"))
     for value, product_ in zip(asked.values, asked.products, strict=True):
         assert np.sum(found * product_) == pytest.approx(value, abs=3.0)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 40.0])
+def test_a_sigma_moves_a_coefficient_alike_however_noisy_moments_are(sigma):
+    """Cells have noise of 1 row: with one weight for all, moments of 40 would be held back 40 times as hard."""
+    ones, truth = planted()
+    asked = moments(truth, sigma)
+    model, potentials = fitted(DOMAIN, ones, asked, tolerance=1e-4, max_evaluations=500)
+    np.testing.assert_allclose((truth - expected_of(model)) / sigma, 0.2 * potentials[MOMENTS], atol=0.02)

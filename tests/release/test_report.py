@@ -21,7 +21,7 @@ from dpsynth.release.report.budget import spending
 from dpsynth.release.report.charts import bars, percent, shorten
 from dpsynth.release.report.counted import counted
 from dpsynth.release.report.facts import Facts
-from dpsynth.release.report.margins import unmeasured
+from dpsynth.release.report.margins import asked_moments, unmeasured
 from dpsynth.release.report.report import ReleaseReport
 from dpsynth.release.report.verdicts import judged
 from dpsynth.schema import Schema
@@ -385,6 +385,7 @@ def test_moments_are_no_counts_of_several_columns():
     assert spent.more == 0
     (look,) = spent.looks
     assert (look.joint, look.measured, look.cells, look.clique) == (True, False, 3, ("a", "b"))
+    assert asked_moments((answer,)) == ("a", "b")
 
 
 def test_the_shares_of_the_budget_add_up():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pyarrow.parquet as pq
 
 from dpsynth import private
 from dpsynth.errors import BundleError
-from dpsynth.release.bundle import CERTIFICATE, check_target
+from dpsynth.release.bundle import CERTIFICATE, check_target, put_in_place
 from dpsynth.release.store import sync_folder
 
 README = "PRIVATE-README.txt"
@@ -52,11 +50,9 @@ def write_private(folder: Path | str, files: Mapping[str, pa.Table | bytes], uni
     Raises:
         BundleError: the folder is not to be had; nothing was written.
     """
-    target = check_private_target(folder)
-    partial = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}")
-    digests: list[str] = []
-    reason = None
-    try:
+
+    def write(partial: Path) -> None:
+        digests: list[str] = []
         partial.mkdir(mode=0o700)
         for name, held in {**files, README: _SAYS.encode()}.items():
             raw = held if isinstance(held, bytes) else _parquet(held)
@@ -68,17 +64,8 @@ def write_private(folder: Path | str, files: Mapping[str, pa.Table | bytes], uni
             _write(partial / name, raw)
         sync_folder(partial)
         private.remember(*digests)
-        if target.is_dir():
-            target.rmdir()
-        os.rename(partial, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    if reason is not None:
-        raise BundleError(f"cannot write {target} ({reason}); choose another folder")
-    return target
+
+    return put_in_place(check_private_target(folder), write)
 
 
 def _write(path: Path, raw: bytes) -> None:
