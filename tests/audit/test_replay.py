@@ -12,7 +12,7 @@ from dpsynth.audit.neighbours import SCHEMA, Surrogate
 from dpsynth.audit.replay import Diverged, Faults, fit
 from dpsynth.audit.replays import BUDGET, Recorder, audit_generator, audit_looks, used_share
 from dpsynth.audit.watched import Watch, WatchedRows
-from dpsynth.generators import GENERATORS, Independent
+from dpsynth.generators import AIM, GENERATORS, Independent
 from dpsynth.kernel import PrivateTable
 from dpsynth.schema import Schema
 from dpsynth.testing import NoNoise
@@ -270,3 +270,17 @@ def test_every_look_uses_what_it_is_charged_for_and_no_more(surrogate):
     assert found.bound == 1.0
     assert [control.fault for control in found.controls if not control.caught] == []
     assert len(found.controls) == 8
+
+
+def test_a_generator_that_asks_moments_is_a_function_of_its_answers():
+    """The surrogates above have too few rows for AIM to ask; on 3,000 it does, and a second unit shows as too much."""
+    schema = Schema.from_domain(dict.fromkeys("uvw", 9), ordered=["u", "v", "w"], unit="who", at_most=2)
+    surrogate, recipe = Surrogate.of(schema, rows=3000), AIM()
+    recorder = Recorder(recipe, planned(recipe, surrogate))
+    base = fit(recipe, planned(recipe, surrogate), surrogate.base)
+    assert any(look.asked.startswith("moments") for look in base.looks)
+    pairs = [pair for pair in surrogate.neighbours() if pair.fewer is surrogate.base]
+    found = recorder.compare(*pairs)
+    assert found.problems == ()
+    assert found.share == pytest.approx(1.0, abs=1e-9)
+    assert recorder.compare(surrogate.two_units()).problems
