@@ -17,6 +17,10 @@ CRITICS = ("wasserstein", "logistic", "hinge")
 """Real halves of a critic's loss: ``-D(x)``, ``softplus(-D(x))``, ``max(0, 1 - D(x))``."""
 
 
+class NotReproducible(ValueError):
+    """Arithmetic on this device depends on a row's place in a batch, so that exact numerics cannot be claimed."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Likelihood:
@@ -102,4 +106,4 @@ class Critic:
 KernelLoss = Likelihood | EvidenceLowerBound | Critic
 """The losses there are. Another one is a change of the kernel, reviewed with it."""
 
-__all__ = ["CRITICS", "Critic", "EvidenceLowerBound", "KernelLoss", "Likelihood"]
+__all__ = ["CRITICS", "Critic", "EvidenceLowerBound", "KernelLoss", "Likelihood", "NotReproducible"]

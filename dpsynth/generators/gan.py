@@ -61,6 +61,8 @@ class GAN:
         temperature: of the relaxed cells through which the generator learns.
         hold: weight of the one-ways in the generator's loss.
         decay: of the generator's moving average.
+        device: `Place`: ``cpu``, ``cuda``, or ``auto``, a GPU where one is present.
+        numerics: ``exact``, or ``idealised``, where the arithmetic of a device is not reproducible (`Training`).
         denoise, merge_below, group_below: as for `MST`.
 
     Raises:
@@ -91,6 +93,8 @@ class GAN:
     denoise: bool = True
     merge_below: float = 3.0
     group_below: float = 70.0
+    device: str = "auto"
+    numerics: str = "exact"
 
     def __post_init__(self) -> None:
         if self.target is not None and not isinstance(self.target, str):
@@ -107,6 +111,7 @@ class GAN:
         positive("hold", self.hold, zero=True)
         positive("decay", self.decay, zero=True, below=1.0)
         settings.cleaning(self.denoise, self.merge_below, self.group_below)
+        settings.training(self.device, self.numerics)
 
     @property
     def name(self) -> str:
@@ -143,8 +148,10 @@ class GAN:
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
         """The planned looks. The generator's average over its steps is the model; the critic is thrown away."""
         from dpsynth.generators.deep.critic import critic
+        from dpsynth.generators.deep.device import devices
         from dpsynth.generators.deep.fakes import Fakes
 
+        places = devices(self.device)
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
         start = Start.look(private, plan, hints, cleaning, ordinal=False)
         report("GAN", self.one_way_share, f"{len(start.domain)} one-ways, {start.found.error:.1%} misplaced")
@@ -159,11 +166,11 @@ class GAN:
                 temperature=self.temperature,
             )
             judge = critic(domain.shape, domain.axes(conditions), self.critic_hidden, self.critic_depth)
-        self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints)
+        self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints, places)
         decoder = Decoder.of(domain, fakes.latent, fakes.module).matched(start.shares, start.rng)
         return NetworkModel(start.recoding, NetworkRows(decoder, start.total))
 
-    def _train(self, start: Start, judge: Any, loss: CriticLoss, fakes: Fakes, hints: Hints) -> None:
+    def _train(self, start: Start, judge: Any, loss: CriticLoss, fakes: Fakes, hints: Hints, places: list[Any]) -> None:
         """Make all planned steps; the generator is then its moving average.
 
         The sum over real rows is divided by the declared number of rows that a step is made of, so that the fakes
@@ -213,6 +220,9 @@ class GAN:
             rate=lambda done: max(1.0 - done, _LEAST_RATE),
             public=on_own,
             after=after,
+            beside=fakes.module,
+            devices=places,
+            numerics=self.numerics,
         )
         average.apply()
 

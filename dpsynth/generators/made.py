@@ -41,6 +41,8 @@ class MADE:
         learning_rate: of Adam, falling to nothing over the second half of the steps.
         decay: of the moving average of parameters.
         ordinal: whether ordered columns have an ordinal likelihood instead of softmax.
+        device: `Place`: ``cpu``, ``cuda``, or ``auto``, a GPU where one is present.
+        numerics: ``exact``, or ``idealised``, where the arithmetic of a device is not reproducible (`Training`).
         denoise, merge_below, group_below: as in `MST`.
 
     Raises:
@@ -60,6 +62,8 @@ class MADE:
     denoise: bool = True
     merge_below: float = 3.0
     group_below: float = 70.0
+    device: str = "auto"
+    numerics: str = "exact"
 
     def __post_init__(self) -> None:
         settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
@@ -71,6 +75,7 @@ class MADE:
         positive("decay", self.decay, zero=True, below=1)
         flag("ordinal", self.ordinal)
         settings.cleaning(self.denoise, self.merge_below, self.group_below)
+        settings.training(self.device, self.numerics)
 
     @property
     def name(self) -> str:
@@ -101,9 +106,11 @@ class MADE:
         """The planned looks; the network's average over the steps is the model."""
         import torch
 
+        from dpsynth.generators.deep.device import devices
         from dpsynth.generators.deep.steps import falling, train
         from dpsynth.layers import made
 
+        places = devices(self.device)
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
         start = Start.look(private, plan, hints, cleaning, ordinal=self.ordinal)
         report("MADE", self.one_way_share, f"{len(start.domain)} one-ways, {start.found.error:.1%} misplaced")
@@ -125,6 +132,8 @@ class MADE:
             end=1.0 - self.pair_share,
             decay=self.decay,
             rate=falling,
+            devices=places,
+            numerics=self.numerics,
         )
         network = Autoregression.of(start.domain, module, start.ordered)
         network = network.matched(start.shares, start.rng)

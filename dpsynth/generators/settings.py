@@ -11,6 +11,9 @@ from dpsynth.domain import Domain
 
 Event = TypeVar("Event")
 
+DEVICES = ("auto", "cpu", "cuda")
+NUMERICS = ("exact", "idealised")
+
 
 def positive(name: str, value: float, *, zero: bool = False, below: float = math.inf) -> None:
     """Refuse a setting that is not a number in (0, below), or [0, below) with `zero`.
@@ -77,6 +80,16 @@ def cleaning(denoise: bool, merge_below: float, group_below: float) -> None:
     positive("group_below", group_below, zero=True)
 
 
+def training(device: str, numerics: str) -> None:
+    """Refuse settings of where and how a network is trained.
+
+    Raises:
+        ValueError: what it is, what was given and what is allowed.
+    """
+    one_of("device", device, DEVICES)
+    one_of("numerics", numerics, NUMERICS)
+
+
 def room_for(domain: Domain, max_cells: int) -> None:
     """Refuse a limit on the model that not even independent columns keep.
 
@@ -101,4 +114,4 @@ def planned(plan: Plan, kind: type[Event]) -> tuple[Event, ...]:
     return tuple(event for event in plan.events if isinstance(event, kind))
 
 
-__all__ = ["cleaning", "flag", "one_of", "planned", "positive", "room_for", "shares", "whole"]
+__all__ = ["cleaning", "flag", "one_of", "planned", "positive", "room_for", "shares", "training", "whole"]

@@ -47,6 +47,8 @@ class VAE:
         beta: weight of the divergence of codes from the prior.
         hidden: width of the hidden layers; 0: linear layers alone.
         batch, steps, max_grad_norm, learning_rate, decay, ordinal: as in `MADE`.
+        device: `Place`: ``cpu``, ``cuda``, or ``auto``, a GPU where one is present.
+        numerics: ``exact``, or ``idealised``, where the arithmetic of a device is not reproducible (`Training`).
         denoise, merge_below, group_below: as in `MST`.
 
     Raises:
@@ -68,6 +70,8 @@ class VAE:
     denoise: bool = True
     merge_below: float = 3.0
     group_below: float = 70.0
+    device: str = "auto"
+    numerics: str = "exact"
 
     def __post_init__(self) -> None:
         settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
@@ -81,6 +85,7 @@ class VAE:
         positive("decay", self.decay, zero=True, below=1)
         flag("ordinal", self.ordinal)
         settings.cleaning(self.denoise, self.merge_below, self.group_below)
+        settings.training(self.device, self.numerics)
 
     @property
     def name(self) -> str:
@@ -111,8 +116,10 @@ class VAE:
         """The planned looks; the decoder's average over the steps, on codes of the prior, is the model."""
         import torch
 
+        from dpsynth.generators.deep.device import devices
         from dpsynth.generators.deep.steps import falling, train
 
+        places = devices(self.device)
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
         start = Start.look(private, plan, hints, cleaning, ordinal=self.ordinal)
         report("VAE", self.one_way_share, f"{len(start.domain)} one-ways, {start.found.error:.1%} misplaced")
@@ -130,6 +137,8 @@ class VAE:
             end=1.0 - self.pair_share,
             decay=self.decay,
             rate=falling,
+            devices=places,
+            numerics=self.numerics,
         )
         decoder = Decoder.of(start.domain, Latent.standard(self.latent), module["decoder"], start.ordered)
         decoder = decoder.matched(start.shares, start.rng)

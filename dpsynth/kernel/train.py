@@ -20,9 +20,11 @@ from dpsynth.kernel.noise import Noise
 from dpsynth.kernel.units import Units
 from dpsynth.layers import MaskedLinear
 from dpsynth.measurement import MAX_SIGMA
-from dpsynth.training import KernelLoss
+from dpsynth.training import KernelLoss, NotReproducible
 
-_BLOCKS = (64, 256)
+_LEAST = 64
+_MOST = {"cpu": 256, "cuda": 4096}
+"""Rows of one pass, at most: what stays in a processor's cache, or keeps a GPU busy."""
 _GROUP = 2**24
 """Numbers kept of the rows that are clipped together, about (256 MiB with what is made of them)."""
 
@@ -78,13 +80,13 @@ class Training:
         self.layers = trained_layers(module)
         self.loss = RowLoss(loss, domain)
         self.unit = max_grad_norm / SCALE / expected_batch_size
-        least, most = _BLOCKS
-        block = min(most, max(least, 64 * math.ceil(1.15 * expected_batch_size / 64)))
+        most = _MOST.get(next(module.parameters()).device.type, _MOST["cpu"])
+        block = min(most, max(_LEAST, _LEAST * math.ceil(1.15 * expected_batch_size / _LEAST)))
         self.gradients = Gradients(module, self.loss, max_grad_norm, at_most, block)
         self._group = max(block, _GROUP // self.gradients.width)
         if numerics == "exact" and not self.gradients.reproducible(domain.shape):
-            raise ValueError(
-                "on this machine a row's gradient depends on its place in a batch, so that exact numerics cannot be "
+            raise NotReproducible(
+                "on this device a row's gradient depends on its place in a batch, so that exact numerics cannot be "
                 "claimed; ask for numerics='idealised' in plan and training, or train on another device"
             )
 

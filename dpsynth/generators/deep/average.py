@@ -27,8 +27,10 @@ class Average:
         self._steps += 1
         decay = min(self._decay, self._steps / (self._steps + 10.0))
         with torch.no_grad():
-            for kept, now in zip(self._kept, self._module.parameters(), strict=True):
-                kept.mul_(decay).add_(now, alpha=1.0 - decay)
+            now = list(self._module.parameters())
+            self._kept = [
+                k.to(p.device).mul_(decay).add_(p, alpha=1.0 - decay) for k, p in zip(self._kept, now, strict=True)
+            ]
 
     def apply(self) -> None:
         """Make the average the module's parameters."""

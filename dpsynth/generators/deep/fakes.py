@@ -78,9 +78,10 @@ class Fakes:
         Cells are drawn; their slope is that of softmax cells at the temperature (straight-through Gumbel-softmax, Jang
         et al. 2017).
         """
-        code = torch.from_numpy(self.latent.draw(rows, self._rng))
+        device = next(self.module.parameters()).device
+        code = torch.from_numpy(self.latent.draw(rows, self._rng)).to(device)
         logits = self.module(code)
-        gumbel = torch.from_numpy(self._rng.gumbel(size=logits.shape).astype(np.float32))
+        gumbel = torch.from_numpy(self._rng.gumbel(size=logits.shape).astype(np.float32)).to(device)
         parts = []
         for start, end in self._places:
             soft = functional.softmax((logits[:, start:end] + gumbel[:, start:end]) / self._temperature, dim=1)
@@ -91,7 +92,8 @@ class Fakes:
     def misfit(self, logits: Tensor) -> Tensor:
         """How far the mean cells of `logits` are from the noisy one-ways, shape (): about their chi-squared."""
         means = torch.cat([self._softmax(logits, s, e).mean(dim=0) for s, e in self._places])
-        return ((means - self._shares).square() / (self._shares + _ROOM)).sum()
+        shares = self._shares.to(means.device)
+        return ((means - shares).square() / (shares + _ROOM)).sum()
 
     @staticmethod
     def _softmax(logits: Tensor, start: int, end: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from accountants import SubsampledGaussian
@@ -10,7 +10,7 @@ from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.average import Average
 from dpsynth.generators.deep.pace import Pace
 from dpsynth.progress import report
-from dpsynth.training import KernelLoss
+from dpsynth.training import KernelLoss, NotReproducible
 
 
 def train(
@@ -28,6 +28,9 @@ def train(
     rate: Callable[[float], float] = lambda done: 1.0,
     public: Callable[[], Any] | None = None,
     after: Callable[[int], None] | None = None,
+    beside: Any = None,
+    devices: Sequence[Any] = (),
+    numerics: str = "exact",
 ) -> None:
     """Train `module` by all planned steps; its parameters are then their moving average.
 
@@ -40,17 +43,39 @@ def train(
         decay: of the average (`Average`).
         rate: factor on the optimizer's learning rate by the share of steps that are made, 0 to 1.
         after: called after each step with its number, from 1: a generator's own half of a GAN.
+        beside: a module that goes where `module` goes.
+        devices: where to train: the first whose arithmetic is as `numerics` asks. None: where `module` is.
+        numerics: as in `PrivateTable.train`.
+
+    Raises:
+        NotReproducible: none of the devices has exact numerics; no step was charged.
     """
+
+    def begun() -> Iterator[None]:
+        return private.train(
+            module,
+            loss,
+            event,
+            optimizer=optimizer,
+            max_grad_norm=pace.max_grad_norm,
+            expected_batch_size=pace.expected_batch_size,
+            public=public,
+            numerics=numerics,
+        )
+
+    for tried, device in enumerate(devices, start=1):
+        for each in (module, beside):
+            if each is not None:
+                each.to(device)
+        try:
+            steps = begun()
+            break
+        except NotReproducible:
+            if tried == len(devices):
+                raise
+    else:
+        steps = begun()
     average, initial = Average(module, decay), [group["lr"] for group in optimizer.param_groups]
-    steps = private.train(
-        module,
-        loss,
-        event,
-        optimizer=optimizer,
-        max_grad_norm=pace.max_grad_norm,
-        expected_batch_size=pace.expected_batch_size,
-        public=public,
-    )
     often = max(1, event.steps // 50)
     for step in range(1, event.steps + 1):
         for group, lr in zip(optimizer.param_groups, initial, strict=True):
