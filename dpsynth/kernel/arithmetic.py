@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -41,6 +42,16 @@ def settled(device: torch.device) -> Iterator[None]:
         yield
 
 
+def emulated(device: torch.device) -> bool:
+    """Whether a GPU's matrix products are told, from outside, to be put together from shorter numbers.
+
+    How short then follows from the values (cuBLAS 13, "Floating Point Emulation"), so that no probe can tell.
+    """
+    return device.type == "cuda" and any(
+        name.startswith("CUBLAS_EMULAT") and value != "0" for name, value in os.environ.items()
+    )
+
+
 def refuse_onlookers() -> None:
     """Before any row: what `settled` cannot switch off must not be on.
 
@@ -57,4 +68,4 @@ def refuse_onlookers() -> None:
     raise ValueError("saved_tensors_hooks are active, which would be shown rows; take the steps outside of them")
 
 
-__all__ = ["refuse_onlookers", "settled"]
+__all__ = ["emulated", "refuse_onlookers", "settled"]

@@ -9,6 +9,8 @@ from dpsynth.generators import GAN, MADE, VAE
 from dpsynth.generators.deep.device import devices
 from dpsynth.generators.deep.pace import Pace
 from dpsynth.generators.deep.steps import train
+from dpsynth.kernel import gradients as gradients_module
+from dpsynth.kernel.arithmetic import emulated
 from dpsynth.kernel.gradients import SCALE, Gradients
 from dpsynth.training import Critic, NotReproducible
 from tests.kernel.training import CASES, DOMAIN, frame, gradients, joined, linear_critic, opened, some_rows
@@ -104,3 +106,19 @@ def test_the_processor_is_tried_where_a_gpu_is_not_exact(monkeypatch):
     with pytest.raises(NotReproducible):
         run([cpu])
     assert meter.charged == ()
+
+
+def test_sums_that_are_not_whole_and_emulated_products_are_never_called_exact(monkeypatch):
+    loss, make = CASES["autoregressive"]
+    work = gradients(loss, make())
+    assert work.reproducible(DOMAIN.shape)
+    multiply = torch.Tensor.__matmul__
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "__matmul__", lambda a, b: multiply(a.float(), b.float()).double())
+        assert not work._whole()
+    assert not emulated(torch.device("cuda"))
+    monkeypatch.setenv("CUBLAS_EMULATE_DOUBLE_PRECISION", "1")
+    assert emulated(torch.device("cuda"))
+    assert not emulated(torch.device("cpu"))
+    monkeypatch.setattr(gradients_module, "emulated", lambda device: True)
+    assert not work.reproducible(DOMAIN.shape)
