@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from accountants import Allowance, Plan
-from dpsynth.domain import Domain
+from dpsynth.domain import Codes, Domain
 from dpsynth.generators import settings
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.autoregression import Autoregression
@@ -60,6 +60,7 @@ class MADE:
     denoise: bool = True
     merge_below: float = 3.0
     group_below: float = 70.0
+    starts_from_public: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
@@ -97,11 +98,12 @@ class MADE:
             pair_share=self.pair_share,
         )
 
-    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints, public: Codes | None = None) -> NetworkModel:
         """The planned looks; the network's average over the steps is the model."""
         import torch
 
         from dpsynth.generators.deep.steps import falling, train
+        from dpsynth.generators.deep.warm import warmed
         from dpsynth.layers import made
 
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
@@ -113,10 +115,13 @@ class MADE:
             module[0].bias.copy_(torch.from_numpy(start.logits))
             if self.hidden:
                 module[1][-1].weight.zero_()
+        loss = Likelihood(ordered=start.ordered)
+        if public is not None:
+            warmed(module, loss, start, public, self.learning_rate)
         train(
             start.view,
             module,
-            Likelihood(ordered=start.ordered),
+            loss,
             start.event,
             torch.optim.Adam(module.parameters(), lr=self.learning_rate),
             Pace.planned(start.event, hints, self.max_grad_norm),

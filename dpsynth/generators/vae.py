@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from accountants import Allowance, Plan
-from dpsynth.domain import Domain
+from dpsynth.domain import Codes, Domain
 from dpsynth.generators import settings
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder, Latent
@@ -68,6 +68,7 @@ class VAE:
     denoise: bool = True
     merge_below: float = 3.0
     group_below: float = 70.0
+    starts_from_public: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
@@ -107,21 +108,25 @@ class VAE:
             pair_share=self.pair_share,
         )
 
-    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints, public: Codes | None = None) -> NetworkModel:
         """The planned looks; the decoder's average over the steps, on codes of the prior, is the model."""
         import torch
 
         from dpsynth.generators.deep.steps import falling, train
+        from dpsynth.generators.deep.warm import warmed
 
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
         start = Start.look(private, plan, hints, cleaning, ordinal=self.ordinal)
         report("VAE", self.one_way_share, f"{len(start.domain)} one-ways, {start.found.error:.1%} misplaced")
         with seeded(), torch.no_grad():
             module = self._module(start)
+        loss = EvidenceLowerBound(self.latent, self.beta, start.ordered)
+        if public is not None:
+            warmed(module, loss, start, public, self.learning_rate)
         train(
             start.view,
             module,
-            EvidenceLowerBound(self.latent, self.beta, start.ordered),
+            loss,
             start.event,
             torch.optim.Adam(module.parameters(), lr=self.learning_rate),
             Pace.planned(start.event, hints, self.max_grad_norm),
