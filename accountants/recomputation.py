@@ -121,6 +121,7 @@ def _recompute(statement: object) -> Recomputed:
         _fail(f"it is not a dpsynth certificate of version {VERSION}; a newer dpsynth may read it")
     if body.get("synthetic") is not True:
         _fail("it does not say that the data are synthetic")
+    _check_public(body)
     guarantee, looks, lifetime = (_dict(body, name) for name in ("guarantee", "looks", "lifetime"))
     budget, whole = _budget(guarantee), _budget(lifetime)
     unit = PrivacyUnit.from_json(_dict(guarantee, "unit"))
@@ -136,7 +137,6 @@ def _recompute(statement: object) -> Recomputed:
     charge = _check_charge(events, plan, looks, accounting)
     _check_charged(looks, plan, frame, Decimal(_text(accounting, "delta0_set_aside")))
     _check_lifetime(lifetime, charge + Charge(epsilon=budget.epsilon, delta=budget.delta))
-    _check_public(body)
     table = _dict(body, "table")
     rows = table.get("rows")
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:

@@ -65,7 +65,7 @@ CHANGES = {
         lambda f: f.assign(stage=["IV", *f["stage"][1:]]),
         r"outside the codebook in 'st",
     ),
-    "no number": (lambda f: f.assign(age=["old", *f["age"][1:].astype(str)]), "outside the codebook in 'age'"),
+    "no number": (lambda f: f.assign(age=["antique", *f["age"][1:].astype(str)]), "outside the codebook in 'age'"),
     "an empty cell where none may be": (lambda f: f.assign(smoker=[None, *f["smoker"][1:]]), "in 'smoker'"),
     "a column less": (lambda f: f.drop(columns=["age", "cost"]), "lacks 'age', 'cost', which the schema declares"),
     "no rows": (lambda f: f[:0], "has no rows"),
@@ -78,7 +78,7 @@ def test_what_does_not_fit_the_schema_is_refused_in_a_sentence_without_a_cell(pu
     change(pd.read_parquet(public)).to_parquet(public)
     with pytest.raises(SourceError, match=sentence) as refused:
         planned(public)
-    assert not any(cell in str(refused.value) for cell in ("IV", "old", str(public.parent)))
+    assert not any(cell in str(refused.value) for cell in ("IV", "antique", str(public.parent)))
 
 
 def test_what_is_no_file_of_a_table_is_refused(public, tmp_path):

@@ -177,7 +177,7 @@ class GAN:
         from dpsynth.generators.deep.average import Average
         from dpsynth.generators.deep.critic import bounded, deception, on_fakes
         from dpsynth.generators.deep.steps import train
-        from dpsynth.generators.deep.warm import BATCH, WeightedRows, judged
+        from dpsynth.generators.deep.warm import judged, merged, some
 
         event, pace = start.event, Pace.planned(start.event, hints, self.max_grad_norm)
         weight = event.sample_rate * start.total / pace.expected_batch_size
@@ -208,9 +208,9 @@ class GAN:
             return torch.optim.Adam(trained, lr=self.critic_rate, betas=(0.5, 0.99))
 
         if public is not None:
-            rng, held, learning = start.rng, WeightedRows.of(start, public), judges()
+            rng, rows, learning = start.rng, merged(start, public), judges()
             for step in range(1, event.steps + 1):
-                seen = judged(held.draw(BATCH, rng), start.domain, loss.conditions, rng)
+                seen = judged(some(rows, rng), start.domain, loss.conditions, rng)
                 with torch.no_grad():
                     own, _ = fakes.draw(self.fakes)
                 cost = on_fakes(judge, self.loss, seen, self.max_grad_norm, real=True)

@@ -103,7 +103,7 @@ class MADE:
         import torch
 
         from dpsynth.generators.deep.steps import falling, train
-        from dpsynth.generators.deep.warm import warmed
+        from dpsynth.generators.deep.warm import RATE, warmed
         from dpsynth.layers import made
 
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
@@ -116,14 +116,16 @@ class MADE:
             if self.hidden:
                 module[1][-1].weight.zero_()
         loss = Likelihood(ordered=start.ordered)
+        rate = self.learning_rate
         if public is not None:
-            warmed(module, loss, start, public, self.learning_rate)
+            warmed(module, loss, start, public, rate)
+            rate *= RATE
         train(
             start.view,
             module,
             loss,
             start.event,
-            torch.optim.Adam(module.parameters(), lr=self.learning_rate),
+            torch.optim.Adam(module.parameters(), lr=rate),
             Pace.planned(start.event, hints, self.max_grad_norm),
             stage="MADE",
             start=self.one_way_share,

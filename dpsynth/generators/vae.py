@@ -113,7 +113,7 @@ class VAE:
         import torch
 
         from dpsynth.generators.deep.steps import falling, train
-        from dpsynth.generators.deep.warm import warmed
+        from dpsynth.generators.deep.warm import RATE, warmed
 
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
         start = Start.look(private, plan, hints, cleaning, ordinal=self.ordinal)
@@ -121,14 +121,16 @@ class VAE:
         with seeded(), torch.no_grad():
             module = self._module(start)
         loss = EvidenceLowerBound(self.latent, self.beta, start.ordered)
+        rate = self.learning_rate
         if public is not None:
-            warmed(module, loss, start, public, self.learning_rate)
+            warmed(module, loss, start, public, rate)
+            rate *= RATE
         train(
             start.view,
             module,
             loss,
             start.event,
-            torch.optim.Adam(module.parameters(), lr=self.learning_rate),
+            torch.optim.Adam(module.parameters(), lr=rate),
             Pace.planned(start.event, hints, self.max_grad_norm),
             stage="VAE",
             start=self.one_way_share,

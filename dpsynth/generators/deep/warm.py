@@ -6,110 +6,96 @@ noisy one-ways, paid for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dpsynth.domain import Clique, Codes, Domain
+from dpsynth.generators.deep.average import Average
 from dpsynth.generators.deep.start import Start, seeded
+from dpsynth.generators.deep.steps import falling
 from dpsynth.layers import log_probabilities, one_hot
 from dpsynth.training import EvidenceLowerBound, Likelihood
 
 BATCH = 500
 """Public rows of a step."""
+RATE = 0.3
+"""Factor on the learning rate of the private training of a network that starts from public rows: it has less to learn,
+and what noise adds to its parameters grows with the rate."""
 _STEPS, _OFTEN = 1000, 50
-"""Steps at most, and after how many the rows held apart are looked at."""
+"""Steps, and after how many the rows held apart are looked at."""
+_SLOWER, _DECAY = 0.25, 0.98
+"""Factor on the learning rate, and weight of the past in the moving average of the parameters."""
 _HELD = 0.1
-"""Share of the public rows held apart: the parameters kept are those that fit them best."""
-_ROUNDS, _TILT = 20, 4.0
-"""Rounds of raking, and the most that one of them moves a row's weight by."""
-_EFFECTIVE = 0.2
-"""Least effective number of public rows, over their number."""
+"""Share of the public rows held apart."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WeightedRows:
-    """Public rows over merged cells, weighted to have the noisy one-ways of the private table.
+def merged(start: Start, public: Codes) -> Tensor:
+    """Public rows over merged cells, int64, shape (rows, columns).
 
-    Attributes:
-        codes: int64, shape (rows, columns).
-        chances: of a row to be drawn, shape (rows,).
+    Args:
+        start: says which cells are merged.
+        public: codes of base cells, by column.
     """
+    columns = [np.asarray(start.recoding.maps[a][public[a]], np.int64) for a in start.domain.attributes]
+    return torch.from_numpy(np.stack(columns, axis=1))
 
-    codes: NDArray[np.int64]
-    chances: NDArray[np.float64]
 
-    @classmethod
-    def of(cls, start: Start, public: Codes) -> WeightedRows:
-        """From codes of base cells.
-
-        Weights are those of iterative proportional fitting (Deming and Stephan 1940), tempered where they would leave
-        less than a fifth of the rows in effect (Kish 1965).
-        """
-        columns = [np.asarray(start.recoding.maps[a][public[a]], np.int64) for a in start.domain.attributes]
-        logs = np.zeros(len(columns[0]))
-        for _ in range(_ROUNDS):
-            for codes, (attribute, shares) in zip(columns, start.shares.items(), strict=True):
-                held = np.bincount(codes, _chances(logs), minlength=start.domain[attribute])
-                ratio = np.clip(shares / np.maximum(held, 1e-12), 1.0 / _TILT, _TILT)
-                logs = logs + np.log(ratio)[codes]
-        while 1.0 / np.square(_chances(logs)).sum() < _EFFECTIVE * len(logs):
-            logs = logs * 0.8
-        return cls(np.stack(columns, axis=1), _chances(logs))
-
-    def halves(self, rng: np.random.Generator) -> tuple[WeightedRows, WeightedRows]:
-        """Rows to learn from, and a tenth held apart (one row at least; of a single row both)."""
-        order = rng.permutation(len(self.codes))
-        held = max(1, round(_HELD * len(order)))
-        apart, own = order[:held], order[held:] if len(order) > 1 else order
-        return self._some(own), self._some(apart)
-
-    def draw(self, rows: int, rng: np.random.Generator) -> Tensor:
-        """`rows` of them by their chances, with replacement, shape (rows, columns)."""
-        return torch.from_numpy(self.codes[rng.choice(len(self.codes), rows, p=self.chances)])
-
-    def _some(self, places: NDArray[np.intp]) -> WeightedRows:
-        chances = self.chances[places]
-        return WeightedRows(self.codes[places], chances / chances.sum())
+def some(rows: Tensor, rng: np.random.Generator) -> Tensor:
+    """As many rows as a step is made of, drawn with replacement."""
+    return rows[torch.from_numpy(rng.integers(0, len(rows), BATCH))]
 
 
 def warmed(module: Any, loss: Likelihood | EvidenceLowerBound, start: Start, public: Codes, rate: float) -> None:
     """Train `module` on public rows, in place: what it makes of them is where the private training starts.
 
-    How long is a matter of the public rows alone: a tenth of them is held apart, and the parameters are those that
-    fitted these best.
+    A tenth of the rows is held apart, and of the averages over the steps the one is kept that fits these best. All of
+    that is a matter of public rows.
 
     Args:
         module: as the private training would start it.
         loss: the private training's.
-        start: the domain of merged cells and the noisy one-ways.
+        start: of the private training.
         public: codes of base cells, by column.
-        rate: learning rate of Adam.
+        rate: learning rate of the private training.
     """
     rng = start.rng
-    own, apart = WeightedRows.of(start, public).halves(rng)
-    device = next(iter(module.parameters())).device
-    held, weights = torch.from_numpy(apart.codes).to(device), torch.from_numpy(apart.chances).float().to(device)
+    rows = merged(start, public)[torch.from_numpy(rng.permutation(len(next(iter(public.values())))))]
+    rows = rows.to(next(iter(module.parameters())).device)
+    held = max(1, round(_HELD * len(rows)))
+    apart, own = rows[:held], rows[held:] if len(rows) > 1 else rows
     optimizer = torch.optim.Adam(module.parameters(), lr=rate)
-    best, least = [p.detach().clone() for p in module.parameters()], float("inf")
+    average, best, least = Average(module, _DECAY), _copy(module), float("inf")
     with seeded():
-        for step in range(_STEPS + 1):
-            if step % _OFTEN == 0:
-                with torch.no_grad():
-                    found = float((weights * _losses(module, loss, start.domain, held)).sum())
-                    if found < least:
-                        best, least = [p.detach().clone() for p in module.parameters()], found
-            cost = _losses(module, loss, start.domain, own.draw(BATCH, rng).to(device)).mean()
+        for step in range(1, _STEPS + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * _SLOWER * falling((step - 1) / _STEPS)
+            cost = _losses(module, loss, start.domain, some(own, rng)).mean()
             optimizer.zero_grad()
             cost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            average.update()
+            if step % _OFTEN == 0:
+                now = _copy(module)
+                average.apply()
+                with torch.no_grad():
+                    found = float(_losses(module, loss, start.domain, apart).mean())
+                if found < least:
+                    best, least = _copy(module), found
+                _put(module, now)
+    _put(module, best)
+
+
+def _copy(module: Any) -> list[Tensor]:
+    return [p.detach().clone() for p in module.parameters()]
+
+
+def _put(module: Any, parameters: list[Tensor]) -> None:
     with torch.no_grad():
-        for kept, now in zip(best, module.parameters(), strict=True):
-            now.copy_(kept)
+        for own, given in zip(module.parameters(), parameters, strict=True):
+            own.copy_(given)
 
 
 def judged(codes: Tensor, domain: Domain, conditions: Clique, rng: np.random.Generator) -> Tensor:
@@ -146,10 +132,4 @@ def _surprise(logits: Tensor, codes: Tensor, domain: Domain, ordered: frozenset[
     return -torch.stack(found).sum(dim=0)
 
 
-def _chances(logs: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept: NDArray[np.float64] = np.exp(logs - logs.max())
-    shares: NDArray[np.float64] = kept / kept.sum()
-    return shares
-
-
-__all__ = ["BATCH", "WeightedRows", "judged", "warmed"]
+__all__ = ["RATE", "judged", "merged", "some", "warmed"]
