@@ -159,7 +159,11 @@ def predicate(
         "dataset": dataset,
         "release": {"id": issue.release, "purpose": claim.purpose, "recipient": claim.recipient},
         "deployment": (deployment or Deployment()).to_json(),
-        "product": {"type": "Synthetic data", "input": wording.INPUT, "output": wording.OUTPUT},
+        "product": {
+            "type": "Synthetic data",
+            "input": wording.INPUT_WITH_PUBLIC if claim.public else wording.INPUT,
+            "output": wording.OUTPUT,
+        },
         "guarantee": _guarantee(claim, account or account_for(claim)),
         "lifetime": _lifetime(lifetime, spent, claim.unit, relation, idealised),
         "trust": {

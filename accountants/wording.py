@@ -267,6 +267,7 @@ STATIC = "the table was read once; rows added to the source later had no part in
 NON_INTERACTIVE = "nobody can ask the source rows anything through this release, nor measure how long an answer takes"
 
 INPUT = "one table of rows, with the columns that schema.yaml declares"
+INPUT_WITH_PUBLIC = f"{INPUT}; and a public table, with the same columns, that the model was trained on first"
 OUTPUT = "synthetic.parquet: rows with the same columns, drawn from a statistical model, none of them copied"
 
 PREPROCESSING = (

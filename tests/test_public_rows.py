@@ -210,6 +210,7 @@ def test_from_the_command_line_to_a_certificate_that_says_so(public, tmp_path, m
     assert stated.assumption in said["assumptions"]
     assert stated.unprotected in said["not_protected"]
     assert stated.post_processing in said["composition"]["post_processing"]
+    assert "a public table" in said["product"]["input"]
     assert "promises nothing about them" in stated.unprotected
     page, report = (" ".join(Path(f"release/{n}.html").read_text().split()) for n in ("certificate", "report"))
     for text in (page, report):
@@ -221,8 +222,8 @@ def test_from_the_command_line_to_a_certificate_that_says_so(public, tmp_path, m
 
     original = Path("release/certificate.json").read_bytes()
     for change, sentence in (
-        (lambda p: p["not_protected"].remove(stated.unprotected), "not_protected"),
-        (lambda p: p["assumptions"].remove(stated.assumption), "assumptions"),
+        (lambda p: p["not_protected"].remove(stated.unprotected), "does not say so among its not_protected"),
+        (lambda p: p["assumptions"].remove(stated.assumption), "does not say so among its assumptions"),
         (lambda p: p["public_table"].update(rows=0), "public table must be a whole number"),
         (lambda p: p["public_table"].update(rows=301), "names a public table"),
         (lambda p: p["public_table"].update(name="/home/me/x.csv"), "without a folder"),
