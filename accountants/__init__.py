@@ -47,6 +47,7 @@ from accountants.lifetime import Charge, Lifetime
 from accountants.plan import AdaptivePlan, FixedPlan, Plan, plan_from_json
 from accountants.policy import Policy
 from accountants.profile import Profile
+from accountants.public import PublicTable
 from accountants.unit import PrivacyUnit
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "PrivateSelection",
     "Profile",
     "PublicKey",
+    "PublicTable",
     "RandomizedResponse",
     "ReasonCode",
     "Refused",

@@ -25,6 +25,7 @@ from accountants.events import ADD_OR_REMOVE, Event, PrivateSelection
 from accountants.exact import DOWN
 from accountants.lifetime import Charge, Lifetime
 from accountants.plan import AdaptivePlan, FixedPlan, plan_from_json
+from accountants.public import PublicTable
 from accountants.reading import FALSE_POSITIVES, read, trade_off
 from accountants.unit import PrivacyUnit
 from accountants.wording import (
@@ -158,7 +159,11 @@ def predicate(
         "dataset": dataset,
         "release": {"id": issue.release, "purpose": claim.purpose, "recipient": claim.recipient},
         "deployment": (deployment or Deployment()).to_json(),
-        "product": {"type": "Synthetic data", "input": wording.INPUT, "output": wording.OUTPUT},
+        "product": {
+            "type": "Synthetic data",
+            "input": wording.INPUT_WITH_PUBLIC if claim.public else wording.INPUT,
+            "output": wording.OUTPUT,
+        },
         "guarantee": _guarantee(claim, account or account_for(claim)),
         "lifetime": _lifetime(lifetime, spent, claim.unit, relation, idealised),
         "trust": {
@@ -178,7 +183,7 @@ def predicate(
             "within_release": wording.within_release(claim.plan.kind),
             "across_releases": wording.across_releases(lifetime.filter),
             "parallel": wording.PARALLEL,
-            "post_processing": list(wording.POST_PROCESSING),
+            "post_processing": wording.post_processing(claim.public),
         },
         "generator": {"name": claim.generator, "parameters": dict(claim.parameters)},
         "schema": {
@@ -186,7 +191,8 @@ def predicate(
             "origin": claim.schema_origin,
             "origin_in_words": _ORIGINS.get(claim.schema_origin, claim.schema_origin),
         },
-        "assumptions": [*claim.assumptions, *given_assumptions(draw.given)],
+        "assumptions": [*claim.assumed, *given_assumptions(draw.given)],
+        **({"public_table": claim.public.to_json()} if claim.public else {}),
         "implementation": {
             "preprocessing": list(wording.PREPROCESSING),
             "tuning": wording.tuning(reads),
@@ -208,8 +214,8 @@ def predicate(
         },
         "describes": describes(claim.unit),
         "protected": protected(claim.unit),
-        "not_protected": not_protected(claim.unit, draw.given),
-        "unprotected_quantities": wording.unprotected_quantities(draw.given),
+        "not_protected": not_protected(claim.unit, draw.given, claim.public),
+        "unprotected_quantities": wording.unprotected_quantities(draw.given, claim.public),
         "reader_checks": list(wording.READER_CHECKS),
     }
 
@@ -235,7 +241,8 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
     """
     guarantee, looks, table, ledger = (body[name] for name in ("guarantee", "looks", "table", "ledger"))
     budget, given = Budget.from_json(guarantee["budget"]), tuple(table["given"])
-    assumed = given_assumptions(given)
+    public = PublicTable.from_json(body["public_table"]) if "public_table" in body else None
+    assumed = [*([public.assumption] if public else []), *given_assumptions(given)]
     claim = Claim(
         budget=budget,
         unit=PrivacyUnit.from_json(guarantee["unit"]),
@@ -250,6 +257,7 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
         purpose=body["release"]["purpose"],
         recipient=body["release"]["recipient"],
         delta0=Decimal(guarantee["accounting"]["delta0_set_aside"]),
+        public=public,
     )
     stated, slack = guarantee["accounting"], numerical_slack(budget.epsilon)
     second = stated["second_accountant"]

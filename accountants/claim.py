@@ -15,10 +15,12 @@ from accountants.events import BLANK, Claimed, Event, event_from_json, event_to_
 from accountants.exact import real
 from accountants.plan import FixedPlan, Plan, leaves, plan_from_json
 from accountants.profile import Profile
+from accountants.public import PublicTable
 from accountants.unit import PrivacyUnit
 
-VERSION = 3
-"""Version 1 had no ``delta0``; it reads as 0. Before 3 there was no ``size_public``: others' mechanisms read as it."""
+VERSION = 4
+"""Version 1 had no ``delta0``; it reads as 0. Before 3 there was no ``size_public``: others' mechanisms read as it.
+Before 4 nothing started from a public table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Claim:
         assumptions: what was taken as public, one short phrase each.
         purpose, recipient: labels that policy may cap.
         size_public: whether the mechanism takes the number of units for public, beyond what its events say.
+        public: the table, declared public, that the generator starts from; None where it starts from none.
     """
 
     budget: Budget
@@ -55,12 +58,18 @@ class Claim:
     recipient: str | None = None
     delta0: Decimal = Decimal(0)
     size_public: bool = False
+    public: PublicTable | None = None
 
     def __post_init__(self) -> None:
         delta0 = real("delta0", self.delta0, BudgetError)
         if not 0 <= delta0 < 1:
             raise BudgetError(f"delta0 must be at least 0 and below 1, got {self.delta0!r}")
         object.__setattr__(self, "delta0", delta0)
+
+    @property
+    def assumed(self) -> tuple[str, ...]:
+        """All that was taken as public: the phrases given, and that of the public table."""
+        return (*self.assumptions, *([self.public.assumption] if self.public else []))
 
     @property
     def events(self) -> tuple[Event, ...]:
@@ -120,6 +129,7 @@ class Claim:
             "recipient": self.recipient,
             "delta0": str(self.delta0),
             "size_public": self.size_public,
+            "public": None if self.public is None else self.public.to_json(),
         }
 
     @classmethod
@@ -147,4 +157,5 @@ class Claim:
             recipient=body["recipient"],
             delta0=Decimal(body["delta0"]) if version > 1 else Decimal(0),
             size_public=bool(body["size_public"]) if version > 2 else body["schema_origin"] == "none",
+            public=PublicTable.from_json(body["public"]) if version > 3 and body["public"] is not None else None,
         )

@@ -26,6 +26,7 @@ from accountants.events import ADD_OR_REMOVE, BLANK, Claimed, Event, PrivateSele
 from accountants.exact import DOWN, UP
 from accountants.lifetime import Charge, Lifetime
 from accountants.plan import MOST_KINDS, MOST_LOOKS, AdaptivePlan, FixedPlan, Plan, leaves, plan_from_json, too_many
+from accountants.public import PublicTable
 from accountants.unit import PrivacyUnit
 
 LEAST_EPSILON, MOST_EPSILON = Decimal("1e-12"), Decimal(1000)
@@ -120,6 +121,7 @@ def _recompute(statement: object) -> Recomputed:
         _fail(f"it is not a dpsynth certificate of version {VERSION}; a newer dpsynth may read it")
     if body.get("synthetic") is not True:
         _fail("it does not say that the data are synthetic")
+    _check_public(body)
     guarantee, looks, lifetime = (_dict(body, name) for name in ("guarantee", "looks", "lifetime"))
     budget, whole = _budget(guarantee), _budget(lifetime)
     unit = PrivacyUnit.from_json(_dict(guarantee, "unit"))
@@ -258,6 +260,15 @@ def _check_lifetime(body: Mapping[str, Any], own: Charge) -> None:
         raise CertificateError("the certificate states that more is charged than the lifetime budget of its dataset")
     if any(getattr(own, each.name) > getattr(charged, each.name) * (1 + _EXACT_MARGIN) for each in fields(Charge)):
         raise CertificateError("the certificate states that less is charged to its dataset than this release alone")
+
+
+def _check_public(body: Mapping[str, Any]) -> None:
+    """Where the model started from a public table, the certificate says that it protects nothing of it."""
+    public = PublicTable.from_json(body["public_table"]) if "public_table" in body else None
+    for part, sentence in (("assumptions", "assumption"), ("not_protected", "unprotected")):
+        _strings(body.get(part))
+        if public is not None and getattr(public, sentence) not in body[part]:
+            raise CertificateError(f"the certificate names a public table, and does not say so among its {part}")
 
 
 def _capacity(plan: Plan) -> Decimal:

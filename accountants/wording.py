@@ -12,6 +12,7 @@ from decimal import ROUND_FLOOR, Context, Decimal
 from accountants.budget import Budget
 from accountants.events import ADD_OR_REMOVE, BLANK
 from accountants.exact import DOWN
+from accountants.public import PublicTable
 from accountants.reading import read
 from accountants.unit import PrivacyUnit
 
@@ -112,7 +113,7 @@ def protected(unit: PrivacyUnit) -> list[str]:
     ]
 
 
-def not_protected(unit: PrivacyUnit, given: tuple[str, ...] = ()) -> list[str]:
+def not_protected(unit: PrivacyUnit, given: tuple[str, ...] = (), public: PublicTable | None = None) -> list[str]:
     """What the guarantee does not cover, each in a sentence."""
     if unit.column is None:
         who = ["a person with several rows is not protected as a person: the unit is the row"]
@@ -125,6 +126,7 @@ def not_protected(unit: PrivacyUnit, given: tuple[str, ...] = ()) -> list[str]:
             if given
             else []
         ),
+        *([public.unprotected] if public else []),
         "how long the run took, the memory it used, and whether it ended",
         "that the dataset exists, and its schema, which was public before",
         "what is true of the population whether or not a unit took part: such conclusions can still concern a unit",
@@ -239,12 +241,18 @@ REPLENISHED = (
     "budget of their own, and for a unit that is in both the two budgets add up"
 )
 PARALLEL = "not used: no look is charged less because it concerns other rows than another look"
-POST_PROCESSING = (
-    "a statistical model is fitted to the noisy answers and to nothing else",
+_FITTED = "a statistical model is fitted to the noisy answers and to nothing else"
+_POST_PROCESSING = (
     "negative noisy counts and answers that contradict each other are reconciled by that fit",
     "rows are drawn from the model; values inside a bin are drawn evenly, or as noisy counts of its parts say",
     "rows that break a constraint of the schema are drawn again; further draws cost nothing",
 )
+
+
+def post_processing(public: PublicTable | None = None) -> list[str]:
+    """What is done with noisy answers, at no cost."""
+    return [_FITTED if public is None else public.post_processing, *_POST_PROCESSING]
+
 
 TRUSTED = (
     "the curator: holds the source rows, runs dpsynth, charges every release to one account",
@@ -259,6 +267,7 @@ STATIC = "the table was read once; rows added to the source later had no part in
 NON_INTERACTIVE = "nobody can ask the source rows anything through this release, nor measure how long an answer takes"
 
 INPUT = "one table of rows, with the columns that schema.yaml declares"
+INPUT_WITH_PUBLIC = f"{INPUT}; and a public table, with the same columns, that the model was trained on first"
 OUTPUT = "synthetic.parquet: rows with the same columns, drawn from a statistical model, none of them copied"
 
 PREPROCESSING = (
@@ -337,10 +346,11 @@ def rests_on(idealised: Sequence[str]) -> str:
     )
 
 
-def unprotected_quantities(given: tuple[str, ...] = ()) -> list[str]:
+def unprotected_quantities(given: tuple[str, ...] = (), public: PublicTable | None = None) -> list[str]:
     """What the folder states without noise, and why that is no statistic of the rows."""
     return [
         "none computed from the source rows: every figure of theirs in this folder passed through a look listed here",
         "the schema, and the number of rows drawn: declared, or itself a noisy answer",
         *([f"the columns supplied when the table was drawn: {', '.join(given)}"] if given else []),
+        *([f"name, digest and number of rows of the public table {public.name!r}"] if public else []),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from accountants import (
     FixedPlan,
     Gaussian,
     Plan,
+    PlanError,
     PrivacyUnit,
     SubsampledGaussian,
     declared_delta0,
@@ -26,7 +28,8 @@ from accountants import (
 from accountants.errors import AccountingError
 from dpsynth.checking_looks import asked_pairs, evaluation_look, noise_of_a_pair
 from dpsynth.errors import PlanFileError
-from dpsynth.generators import Generator, generator_from
+from dpsynth.generators import GENERATORS, Generator, generator_from
+from dpsynth.public_rows import PublicRows
 from dpsynth.schema import Schema
 
 FORMAT = 1
@@ -63,6 +66,8 @@ class ReleasePlan:
         ]
         if wrong:
             raise PlanFileError(f"the plan's claim does not fit {' or '.join(wrong)} beside it; make the plan again")
+        if self.claim.public is not None:
+            _starts_from_public(self.generator)
         if self.claim.frame and not (len(self.claim.frame) == 1 and type(self.claim.frame[0]) is Gaussian):
             raise PlanFileError("the plan has looks beside the generator's that are no evaluation look; make it again")
         own = self.generator.plan(self.schema.domain, Allowance(self.claim.budget, self.claim.frame), self.schema.hints)
@@ -132,6 +137,7 @@ class ReleasePlan:
             f"generator  {claim.generator} on {len(self.schema.domain)} columns",
             f"budget     {claim.budget}",
             f"protects   {unit}, added or removed",
+            *([f"public     {claim.public}: promises nothing about its rows"] if claim.public else []),
             f"capacity   mu = {math.sqrt(claim.capacity):.5g}, which is epsilon "
             f"{claim.profile.epsilon(claim.budget.delta):.5g}",
         ]
@@ -201,6 +207,20 @@ def _numerics(generator: Generator) -> str:
     return str(getattr(generator, "numerics", "exact"))
 
 
+def _starts_from_public(generator: Generator) -> None:
+    """Refuse a recipe that has no way to start from public rows.
+
+    Raises:
+        PlanError: it has none.
+    """
+    if not getattr(generator, "starts_from_public", False):
+        able = sorted(name for name, made in GENERATORS.items() if getattr(made, "starts_from_public", False))
+        raise PlanError(
+            f"the generator {generator.name!r} learns from noisy answers alone and cannot start from a public table; "
+            f"{', '.join(able)} can"
+        )
+
+
 def _shape(plan: Plan) -> tuple[str, ...]:
     """What a plan lets a recipe ask, its noise aside."""
     match plan:
@@ -218,8 +238,9 @@ def plan(
     purpose: str | None = None,
     recipient: str | None = None,
     evaluation_share: float = 0.0,
+    public: str | os.PathLike[str] | None = None,
 ) -> ReleasePlan:
-    """Turn a budget into noise. Reads no rows.
+    """Turn a budget into noise. Reads no rows but those of a public table.
 
     Args:
         generator: a recipe or its name.
@@ -228,15 +249,21 @@ def plan(
         purpose, recipient: labels that policy may cap.
         evaluation_share: share of the budget (of mu^2, 0 to 0.5) for counts that the model is not fitted to, so that
             the report can check it on them.
+        public: a file whose rows are public: the recipe is trained on them first, at no cost and without noise. Give
+            it to `dpsynth.fit` as well. Nothing is promised about these rows.
 
     Raises:
-        PlanError: the recipe cannot work within the budget.
+        PlanError: the recipe cannot work within the budget, or not start from public rows.
+        SourceError: the public table cannot be read, or does not fit the schema.
         ValueError: an unknown generator.
         TypeError: an argument of another type.
     """
     expect("schema", schema, Schema, "load one with dpsynth.Schema.from_yaml(path)")
     expect("budget", budget, Budget, "give dpsynth.Budget(epsilon, delta)")
     recipe = generator_from(generator) if isinstance(generator, str) else generator
+    if public is not None:
+        _starts_from_public(recipe)
+    started = None if public is None else PublicRows.read(public, schema).table
     frame = evaluation_look(budget, evaluation_share)
     events = recipe.plan(schema.domain, Allowance(budget, frame), schema.hints)
     assumptions = ["the schema: column names, types, categories, bounds and bins"]
@@ -258,5 +285,6 @@ def plan(
         purpose=purpose,
         recipient=recipient,
         delta0=declared_delta0(events, budget),
+        public=started,
     )
     return ReleasePlan(schema, recipe, claim)

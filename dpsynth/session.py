@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,7 @@ from dpsynth.kernel.sources import Source, check_structure, open_source
 from dpsynth.measurement import NoisyCounts
 from dpsynth.planned import ReleasePlan, expect, plan
 from dpsynth.progress import report
+from dpsynth.public_rows import public_rows_of, refuse_the_private_one
 from dpsynth.release import FittedModel, ModelStore, Release, StoredModel, admit
 from dpsynth.schema import Schema
 
@@ -29,6 +31,7 @@ def fit(
     *,
     policy: Policy | None = None,
     store: ModelStore | None = None,
+    public: str | os.PathLike[str] | None = None,
 ) -> FittedModel:
     """Run a plan on private rows, charged to `account`.
 
@@ -41,8 +44,10 @@ def fit(
         account: the dataset's account.
         policy: rules beyond the account's budget.
         store: where the model is kept (default: ``models`` in the home folder).
+        public: the file of public rows that the plan starts from, where it starts from one.
 
     Raises:
+        PlanFileError: the public table is not the plan's. Nothing was charged.
         SourceError: the table's structure does not fit the schema. Nothing was charged.
         GateRefused: the account or the policy does not admit the plan. Nothing was charged.
         LedgerBusy: another run is under way on this dataset. Nothing was charged.
@@ -51,6 +56,7 @@ def fit(
     expect("plan", plan, ReleasePlan, "make one with dpsynth.plan(generator, schema, budget)")
     expect("account", account, Account, "take one with dpsynth.open_ledger().account(name)")
     models = model_store() if store is None else store
+    started = public_rows_of(plan.claim.public, public, table, plan.schema)
     source: Source | None = None
     if isinstance(table, Rows):
         if table.schema.digest != plan.schema.digest:
@@ -67,7 +73,9 @@ def fit(
         beside = reservation.frame_meter
         private = PrivateTable(rows, meter) if beside is None else PrivateTable(rows, meter, frame=beside)
         report("fitting")
-        model = plan.generator.fit(private, plan.claim.plan, plan.schema.hints)
+        recipe: Any = plan.generator
+        first = {} if started is None else {"public": started.codes}
+        model = recipe.fit(private, plan.claim.plan, plan.schema.hints, **first)
         meter.close()
         model = constrained(model, plan.schema.rules)
         seen: tuple[NoisyCounts, ...] = ()
@@ -139,6 +147,7 @@ def synthesize(
     rows: int | None = None,
     seed: int | None = None,
     evaluation_share: float = 0.0,
+    public: str | os.PathLike[str] | None = None,
 ) -> Release:
     """A synthetic table in one call, gate included, on an account in memory that ends with the process.
 
@@ -150,13 +159,16 @@ def synthesize(
         rows: how many rows to draw (default: the noisy total).
         seed: for drawing rows from the fitted model only; privacy noise takes none.
         evaluation_share: share of the budget (of mu^2) for counts that check the fitted model, as in `plan`.
+        public: a file of public rows to start from, as in `plan`.
 
     Raises:
         SourceError, PlanError, KernelError: as `plan` and `fit`.
     """
     budget = Budget(epsilon, delta)
-    planned = plan(generator, schema, budget, evaluation_share=evaluation_share)
+    if public is not None:
+        refuse_the_private_one(public, table)
+    planned = plan(generator, schema, budget, evaluation_share=evaluation_share, public=public)
     ledger = Ledger("sqlite://", SigningKey.generate())
     account = ledger.open("in-memory", budget, filter="sum")  # of one release: its own budget, whatever its kind
-    model = fit(planned, table, account, store=ModelStore(None))
+    model = fit(planned, table, account, store=ModelStore(None), public=public)
     return admit(model.sample(rows, seed=seed), account)

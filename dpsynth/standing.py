@@ -333,7 +333,7 @@ def _release(release: ReleaseState, at: str) -> dict[str, Any]:
         "purpose": claim.purpose,
         "recipient": claim.recipient,
         "relation": claim.relation,
-        "assumptions": list(claim.assumptions),
+        "assumptions": list(claim.assumed),
         "draws": len(release.draws),
         "reads": release.reads,
     }

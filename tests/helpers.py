@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,7 @@ def account(name: str = "visits", epsilon: float = 3.0):
 
 
 def texts_of(folder: Path) -> str:
-    """Everything under a folder as one text: names, raw bytes, and what is packed inside Parquet, npz and gzip."""
+    """Everything under a folder as one text: names, raw bytes, and what is packed inside Parquet and gzip."""
     parts = []
     for path in sorted(folder.rglob("*")):
         parts.append(str(path.relative_to(folder)))
@@ -68,9 +67,6 @@ def _text(name: str, raw: bytes) -> str:
     if name.endswith(".parquet"):
         frame = pq.read_table(io.BytesIO(raw))
         parts += [str(frame.schema.metadata), frame.to_pandas().to_csv()]
-    elif name.endswith(".npz"):
-        with zipfile.ZipFile(io.BytesIO(raw)) as packed:
-            parts += [_text(entry, packed.read(entry)) for entry in packed.namelist()]
     elif name.endswith(".gz"):
         parts.append(gzip.decompress(raw).decode("latin-1"))
     return "\n".join(parts)

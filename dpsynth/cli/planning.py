@@ -23,6 +23,7 @@ def plan_of(
     purpose: str | None,
     recipient: str | None,
     evaluation_share: float,
+    public: str | None = None,
 ) -> ReleasePlan:
     """A plan from options."""
     from accountants import Budget
@@ -49,6 +50,7 @@ def plan_of(
         purpose=purpose,
         recipient=recipient,
         evaluation_share=evaluation_share,
+        public=public,
     )
 
 
@@ -62,7 +64,7 @@ def planned_in(plan_file: str | None, options: dict[str, Any]) -> ReleasePlan:
     given = [
         "--set" if name == "settings" else f"--{name.replace('_', '-')}"
         for name in options
-        if source(name) is ParameterSource.COMMANDLINE
+        if name != "public" and source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
         raise click.UsageError(f"--plan already holds what {' and '.join(given)} would say; leave out one or the other")
@@ -85,6 +87,12 @@ def planning(command: Any) -> Any:
             default=0.0,
             show_default=True,
             help="Share of the budget for counts that check the fitted model in the report, e.g. .05.",
+        ),
+        click.option(
+            "--public",
+            type=click.Path(),
+            metavar="FILE",
+            help="Rows that are public: a network (made, vae, gan) is trained on them first. Nothing protects them.",
         ),
     ]
     for option in reversed(options):

@@ -48,17 +48,20 @@ def release(
     """Learn from TABLE (.parquet, .csv, .feather) under the budget and write a release folder."""
     from dpsynth import session
     from dpsynth.errors import BundleError
+    from dpsynth.public_rows import refuse_the_private_one
     from dpsynth.release import admit, check_target
     from dpsynth.standing import label_lines, standing
 
     check_target(out)
     if rows is not None and rows < 1:
         raise BundleError(f"--rows must be at least 1, got {rows}; leave it out for the noisy total")
+    if options["public"] is not None:
+        refuse_the_private_one(options["public"], table)  # before it is read as the other
     planned = planned_in(plan_file, options)
     policy, deployment = policy_in(policy_file), deployment_in(deployment_file)
     account = ledger_of(ctx).account(dataset)
     with _telling(account, planned), progress():
-        model = session.fit(planned, table, account, policy=policy)
+        model = session.fit(planned, table, account, policy=policy, public=options["public"])
         made = admit(model.sample(rows), account, policy, deployment=deployment)
         try:
             folder = made.write(out)

@@ -140,7 +140,9 @@ class Generator(Protocol):
 
     One that trains with idealised numerics says so in an attribute ``numerics = "idealised"``; without it a plan claims
     ``exact``. One that can tell from a plan that little will come of it has a method ``warnings(plan)``: lines that are
-    shown beside the plan, made of settings and declared figures.
+    shown beside the plan, made of settings and declared figures. One that can learn from public rows before it meets
+    the private table says ``starts_from_public = True``, and its ``fit`` takes their codes as ``public``: they cost
+    nothing, and plan and certificate name them.
     """
 
     @property

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from accountants import Allowance, Plan, PlanError, SubsampledGaussian
-from dpsynth.domain import Clique, Domain
+from dpsynth.domain import Clique, Codes, Domain
 from dpsynth.generators import settings
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder
@@ -95,6 +95,7 @@ class GAN:
     group_below: float = 70.0
     device: str = "auto"
     numerics: str = "exact"
+    starts_from_public: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.target is not None and not isinstance(self.target, str):
@@ -145,7 +146,7 @@ class GAN:
             "if the plan has fewer than were asked for"
         ]
 
-    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints, public: Codes | None = None) -> NetworkModel:
         """The planned looks. The generator's average over its steps is the model; the critic is thrown away."""
         from dpsynth.generators.deep.critic import critic
         from dpsynth.generators.deep.device import devices
@@ -166,12 +167,21 @@ class GAN:
                 temperature=self.temperature,
             )
             judge = critic(domain.shape, domain.axes(conditions), self.critic_hidden, self.critic_depth)
-        self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints, places)
+        self._train(start, judge, CriticLoss(self.loss, conditions), fakes, hints, public, places)
         decoder = Decoder.of(domain, fakes.latent, fakes.module).matched(start.shares, start.rng)
         return NetworkModel(start.recoding, NetworkRows(decoder, start.total))
 
-    def _train(self, start: Start, judge: Any, loss: CriticLoss, fakes: Fakes, hints: Hints, places: list[Any]) -> None:
-        """Make all planned steps; the generator is then its moving average.
+    def _train(
+        self,
+        start: Start,
+        judge: Any,
+        loss: CriticLoss,
+        fakes: Fakes,
+        hints: Hints,
+        public: Codes | None,
+        places: list[Any],
+    ) -> None:
+        """Make all planned steps, as many on public rows first; the generator is then its moving average.
 
         The sum over real rows is divided by the declared number of rows that a step is made of, so that the fakes
         weigh the noisy number of rows, paid for with the one-ways, over the declared one.
@@ -181,6 +191,7 @@ class GAN:
         from dpsynth.generators.deep.average import Average
         from dpsynth.generators.deep.critic import bounded, deception, on_fakes
         from dpsynth.generators.deep.steps import train
+        from dpsynth.generators.deep.warm import judged, merged, some
 
         event, pace = start.event, Pace.planned(start.event, hints, self.max_grad_norm)
         weight = event.sample_rate * start.total / pace.expected_batch_size
@@ -192,12 +203,12 @@ class GAN:
                 rows, _ = fakes.draw(self.fakes)
             return weight * on_fakes(judge, self.loss, rows, self.max_grad_norm)
 
-        def after(step: int) -> None:
+        def turn(step: int, rate: float) -> None:
             bounded(judge, self.slope, self.pair_slope)
             if step % self.critic_steps:
                 return
             for group in learns.param_groups:
-                group["lr"] = self.generator_rate * (1.0 - (step - 1) / event.steps)
+                group["lr"] = rate
             for _ in range(self.generator_steps):
                 rows, logits = fakes.draw(self.fakes)
                 cost = deception(judge, self.loss, rows) + self.hold * fakes.misfit(logits)
@@ -206,20 +217,34 @@ class GAN:
                 learns.step()
                 average.update()
 
+        def judges() -> Any:
+            trained = [p for p in judge.parameters() if p.requires_grad]
+            return torch.optim.Adam(trained, lr=self.critic_rate, betas=(0.5, 0.99))
+
+        if public is not None:
+            rng, rows, learning = start.rng, merged(start, public), judges()
+            for step in range(1, event.steps + 1):
+                seen = judged(some(rows, rng), start.domain, loss.conditions, rng)
+                with torch.no_grad():
+                    own, _ = fakes.draw(self.fakes)
+                cost = on_fakes(judge, self.loss, seen, self.max_grad_norm, real=True)
+                cost = cost + on_fakes(judge, self.loss, own, self.max_grad_norm)
+                learning.zero_grad()
+                cost.backward()  # type: ignore[no-untyped-call]
+                learning.step()
+                turn(step, self.generator_rate)
         train(
             start.view,
             judge,
             loss,
             event,
-            torch.optim.Adam(
-                [p for p in judge.parameters() if p.requires_grad], lr=self.critic_rate, betas=(0.5, 0.99)
-            ),
+            judges(),
             pace,
             stage="GAN",
             start=self.one_way_share,
             rate=lambda done: max(1.0 - done, _LEAST_RATE),
             public=on_own,
-            after=after,
+            after=lambda step: turn(step, self.generator_rate * (1.0 - (step - 1) / event.steps)),
             beside=fakes.module,
             devices=places,
             numerics=self.numerics,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from accountants import Allowance, Plan
-from dpsynth.domain import Domain
+from dpsynth.domain import Codes, Domain
 from dpsynth.generators import settings
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.autoregression import Autoregression
@@ -64,6 +64,7 @@ class MADE:
     group_below: float = 70.0
     device: str = "auto"
     numerics: str = "exact"
+    starts_from_public: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
@@ -102,12 +103,13 @@ class MADE:
             pair_share=self.pair_share,
         )
 
-    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints, public: Codes | None = None) -> NetworkModel:
         """The planned looks; the network's average over the steps is the model."""
         import torch
 
         from dpsynth.generators.deep.device import devices
         from dpsynth.generators.deep.steps import falling, train
+        from dpsynth.generators.deep.warm import RATE, warmed
         from dpsynth.layers import made
 
         places = devices(self.device)
@@ -120,12 +122,17 @@ class MADE:
             module[0].bias.copy_(torch.from_numpy(start.logits))
             if self.hidden:
                 module[1][-1].weight.zero_()
+        loss = Likelihood(ordered=start.ordered)
+        rate = self.learning_rate
+        if public is not None:
+            warmed(module, loss, start, public, rate)
+            rate *= RATE
         train(
             start.view,
             module,
-            Likelihood(ordered=start.ordered),
+            loss,
             start.event,
-            torch.optim.Adam(module.parameters(), lr=self.learning_rate),
+            torch.optim.Adam(module.parameters(), lr=rate),
             Pace.planned(start.event, hints, self.max_grad_norm),
             stage="MADE",
             start=self.one_way_share,

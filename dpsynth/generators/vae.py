@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from accountants import Allowance, Plan
-from dpsynth.domain import Domain
+from dpsynth.domain import Codes, Domain
 from dpsynth.generators import settings
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.deep.decoder import Decoder, Latent
@@ -72,6 +72,7 @@ class VAE:
     group_below: float = 70.0
     device: str = "auto"
     numerics: str = "exact"
+    starts_from_public: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         settings.shares(self.one_way_share, self.pair_share, self.pairs_per_column)
@@ -112,12 +113,13 @@ class VAE:
             pair_share=self.pair_share,
         )
 
-    def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> NetworkModel:
+    def fit(self, private: PrivateTable, plan: Plan, hints: Hints, public: Codes | None = None) -> NetworkModel:
         """The planned looks; the decoder's average over the steps, on codes of the prior, is the model."""
         import torch
 
         from dpsynth.generators.deep.device import devices
         from dpsynth.generators.deep.steps import falling, train
+        from dpsynth.generators.deep.warm import RATE, warmed
 
         places = devices(self.device)
         cleaning = Cleaning(self.denoise, self.merge_below, self.group_below)
@@ -125,12 +127,17 @@ class VAE:
         report("VAE", self.one_way_share, f"{len(start.domain)} one-ways, {start.found.error:.1%} misplaced")
         with seeded(), torch.no_grad():
             module = self._module(start)
+        loss = EvidenceLowerBound(self.latent, self.beta, start.ordered)
+        rate = self.learning_rate
+        if public is not None:
+            warmed(module, loss, start, public, rate)
+            rate *= RATE
         train(
             start.view,
             module,
-            EvidenceLowerBound(self.latent, self.beta, start.ordered),
+            loss,
             start.event,
-            torch.optim.Adam(module.parameters(), lr=self.learning_rate),
+            torch.optim.Adam(module.parameters(), lr=rate),
             Pace.planned(start.event, hints, self.max_grad_norm),
             stage="VAE",
             start=self.one_way_share,

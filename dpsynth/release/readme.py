@@ -39,6 +39,11 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
                 if draw.given
                 else []
             ),
+            *(
+                [_prose(f"Not protected either: {claim.public.unprotected}; {claim.public.assumption}."), ""]
+                if claim.public
+                else []
+            ),
             _prose(
                 "The table is labelled SYNTHETIC in its file's name and footer, in the metadata of each column, and in "
                 "the attributes that pandas keeps. Keep the label when you convert it."

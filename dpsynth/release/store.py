@@ -24,12 +24,15 @@ from accountants.errors import AccountingError
 from dpsynth.errors import ModelStoreError, SchemaError
 from dpsynth.generators import MarginalModel, NetworkModel
 from dpsynth.generators.base import Model
-from dpsynth.release import npz, transcript
+from dpsynth.release import tensors, transcript
 from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
-FILES = ("claim.json", "model.json", "model.npz", "noise.json", "schema.json", "transcript.json", "transcript.npz")
-EVALUATION = ("evaluation.json", "evaluation.npz")
+FILES = (
+    *("claim.json", "model.json", "model.safetensors", "noise.json", "schema.json"),
+    *("transcript.json", "transcript.safetensors"),
+)
+EVALUATION = ("evaluation.json", "evaluation.safetensors")
 """Where a model was checked after it was fitted: the answers that it did not see."""
 KINDS: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], Model]] = {
     MarginalModel.kind: MarginalModel.load,
@@ -65,16 +68,16 @@ class StoredModel:
         checks: dict[str, bytes] = {}
         if self.evaluation:
             seen, counts = transcript.dump(self.evaluation)
-            checks = dict(zip(EVALUATION, (_json(seen), npz.pack(counts)), strict=True))
+            checks = dict(zip(EVALUATION, (_json(seen), tensors.pack(counts)), strict=True))
         return {
             **checks,
             "claim.json": _json(self.claim.to_json()),
             "model.json": _json(header),
-            "model.npz": npz.pack(arrays),
+            "model.safetensors": tensors.pack(arrays),
             "noise.json": _json({"numerics": self.numerics}),
             "schema.json": _json(self.schema.to_json()),
             "transcript.json": _json(answers),
-            "transcript.npz": npz.pack(values),
+            "transcript.safetensors": tensors.pack(values),
         }
 
     @classmethod
@@ -86,18 +89,20 @@ class StoredModel:
         """
         try:
             return cls(
-                model=load_model(json.loads(files["model.json"]), npz.unpack(files["model.npz"])),
-                transcript=transcript.load(json.loads(files["transcript.json"]), npz.unpack(files["transcript.npz"])),
+                model=load_model(json.loads(files["model.json"]), tensors.unpack(files["model.safetensors"])),
+                transcript=_answers(files, "transcript.json", "transcript.safetensors"),
                 schema=Schema.from_json(json.loads(files["schema.json"])),
                 claim=Claim.from_json(json.loads(files["claim.json"])),
                 numerics=str(json.loads(files["noise.json"])["numerics"]),
-                evaluation=transcript.load(*(json.loads(files[EVALUATION[0]]), npz.unpack(files[EVALUATION[1]])))
-                if EVALUATION[0] in files
-                else (),
+                evaluation=_answers(files, *EVALUATION) if EVALUATION[0] in files else (),
             )
         except (ValueError, KeyError, TypeError, AccountingError, SchemaError) as error:
             reason = str(error)
         raise ModelStoreError(f"the stored model cannot be read by this version of dpsynth: {reason}")
+
+
+def _answers(files: Mapping[str, bytes], header: str, arrays: str) -> Transcript:
+    return transcript.load(json.loads(files[header]), tensors.unpack(files[arrays]))
 
 
 def load_model(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Model:
@@ -179,15 +184,23 @@ class ModelStore:
             )
         if self.folder is None:
             return self._memory[digest]
-        files, reason = {}, "its files are not those of a model"
+        files = {}
+        reason: str | None = "its files are not those of a model"
         try:
             names = sorted(entry.name for entry in (self.folder / digest).iterdir())
             listed = sorted((*FILES, *EVALUATION) if EVALUATION[0] in names else FILES)
-            if names == listed:
+            if any(name.endswith(".npz") for name in names):
+                reason = None
+            elif names == listed:
                 files = {name: (self.folder / digest / name).read_bytes() for name in listed}
                 reason = "its content is not what the digest names"
         except OSError as error:
             reason = error.strerror or reason
+        if reason is None:
+            raise ModelStoreError(
+                f"the model {digest[:16]} in {self.folder} is of an earlier dpsynth, which kept arrays as .npz; draw "
+                "from it with the version that fitted it"
+            )
         if not files or digest_of(files) != digest:
             raise ModelStoreError(
                 f"the model {digest[:16]} in {self.folder} is damaged: {reason}; restore it from a copy"

@@ -263,12 +263,14 @@ def test_claims_of_version_1_are_still_read():
     assert claim.delta0 == 0
     assert claim.events == (Gaussian(40.0), Gaussian(40.0), ExponentialMechanism(0.01), Gaussian(90.0))
     assert Claim.from_json(claim.to_json()) == claim
-    assert claim.to_json()["version"] == 3
+    assert claim.to_json()["version"] == 4
     assert claim.relation == ADD_OR_REMOVE
     theirs = {**body, "version": 2, "delta0": "0", "schema_digest": None, "schema_origin": "none"}
     assert Claim.from_json(theirs).relation == BLANK  # whatever it took for public was not on record yet
-    with pytest.raises(ValueError, match="version 4"):
-        Claim.from_json({**body, "version": 4})
+    before = {**body, "version": 3, "delta0": "0", "size_public": False}
+    assert Claim.from_json(before).public is None
+    with pytest.raises(ValueError, match="version 5"):
+        Claim.from_json({**body, "version": 5})
 
 
 @pytest.mark.parametrize("delta0", [-1e-12, 1, 2, float("nan"), None, True, "x"])

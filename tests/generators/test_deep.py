@@ -21,7 +21,7 @@ from dpsynth.hints import Hints
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
 from dpsynth.progress import listening
-from dpsynth.release import npz
+from dpsynth.release import tensors
 from dpsynth.release.store import load_model
 from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
@@ -96,7 +96,7 @@ def test_pairs_after_training_are_asked_whatever_the_answers_were(content):
     assert isinstance(run.model.rows, NetworkRows if columns == 1 else RakedModel)
     assert run.model.project(("a",)).sum() == pytest.approx(run.model.total)
     header, arrays = run.model.dump()
-    again = load_model(json.loads(json.dumps(header)), npz.unpack(npz.pack(arrays)))
+    again = load_model(json.loads(json.dumps(header)), tensors.unpack(tensors.pack(arrays)))
     for given in (None, {"a": np.zeros(40, np.int64)}):
         drawn = [each.sample(40, np.random.default_rng(3), given) for each in (run.model, again)]
         for attribute in run.model.domain.attributes:
@@ -183,16 +183,16 @@ def test_equal_answers_give_equal_models(generator):
     frame, sizes = {"a": [0, 1] * 250, "b": [1, 1] * 250}, {"a": 2, "b": 3}
     one, two = (Trained(generator, frame, sizes).model for _ in range(2))
     assert json.dumps(one.dump()[0]) == json.dumps(two.dump()[0])
-    assert npz.pack(one.dump()[1]) == npz.pack(two.dump()[1])
+    assert tensors.pack(one.dump()[1]) == tensors.pack(two.dump()[1])
 
 
 @every_generator
 def test_a_model_survives_storage_to_the_last_bit(generator):
     model = Trained(generator, *TABLES["spread thin"], ordered=["b"]).model
     header, arrays = model.dump()
-    again = load_model(json.loads(json.dumps(header)), npz.unpack(npz.pack(arrays)))
+    again = load_model(json.loads(json.dumps(header)), tensors.unpack(tensors.pack(arrays)))
     assert isinstance(again, NetworkModel)
-    assert npz.pack(again.dump()[1]) == npz.pack(arrays)
+    assert tensors.pack(again.dump()[1]) == tensors.pack(arrays)
     for given in (None, {"b": np.arange(40)}):
         drawn = [each.sample(40, np.random.default_rng(3), given) for each in (model, again)]
         for attribute in model.domain.attributes:

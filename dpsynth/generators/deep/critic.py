@@ -62,7 +62,7 @@ def bounded(network: Parallel, limit: float, pair_limit: float) -> None:
                     layer.weight.mul_(min(1.0, most / max(norm, _LEAST)))
 
 
-def on_fakes(network: Parallel, kind: str, fakes: Tensor, max_grad_norm: float) -> Tensor:
+def on_fakes(network: Parallel, kind: str, fakes: Tensor, max_grad_norm: float, *, real: bool = False) -> Tensor:
     """The mean loss on fakes, shape (): ``D(x)``, ``softplus(D(x))`` or ``max(0, 1 + D(x))``.
 
     Each fake's gradient is clipped to `max_grad_norm`, as the kernel clips each unit's: only then do the two halves
@@ -74,9 +74,10 @@ def on_fakes(network: Parallel, kind: str, fakes: Tensor, max_grad_norm: float) 
         kind: of `dpsynth.training.Critic`.
         fakes: cells and conditions, shape (fakes, inputs).
         max_grad_norm: C.
+        real: whether they are taken for real, as public rows are: the same of ``-D(x)``.
     """
     passed: list[tuple[Tensor, Tensor]] = []
-    scores = _traced(network, fakes, passed)[:, 0]
+    scores = _traced(network, fakes, passed)[:, 0] * (-1.0 if real else 1.0)
     if kind == "wasserstein":
         loss = scores
     else:

@@ -119,6 +119,7 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("describes", "What the data describe"),
             ("unprotected_quantities", "Stated without noise"),
             ("assumptions", "Taken as public"),
+            ("public_table", "Public table it started from"),
             ("trust.model", "Trust model"),
             ("trust.trusted", "Trusted"),
             ("trust.not_trusted", "Not trusted"),

@@ -83,8 +83,8 @@ class Promise:
             relation=relation,
             describes=tuple(describes(claim.unit)),
             protected=tuple(protected(claim.unit)),
-            unprotected=tuple(not_protected(claim.unit, given)),
-            assumptions=(*claim.assumptions, *given_assumptions(given)),
+            unprotected=tuple(not_protected(claim.unit, given, claim.public)),
+            assumptions=(*claim.assumed, *given_assumptions(given)),
         )
 
 

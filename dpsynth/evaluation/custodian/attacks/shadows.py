@@ -53,7 +53,8 @@ def shadows(case: Case, rng: np.random.Generator, refit: Refit | None, models: i
         models: how many shadow models; at least 4, an even number.
     """
     if refit is None:
-        return [cannot(f"{MEASURE}: AUROC", SUBJECT, "Nothing was given to fit the generator again.")]
+        why = "Nothing was given to fit the generator again, or it started from a public table."
+        return [cannot(f"{MEASURE}: AUROC", SUBJECT, why)]
     tables, targets = case.tables, case.targets
     rows = pd.concat([tables.train, tables.holdout])
     trained, held = (np.unique(tables.units[name], return_inverse=True)[1] for name in ("train", "holdout"))
