@@ -152,7 +152,7 @@ def test_of_an_empty_table_no_share_is_told(tmp_path, monkeypatch):
     (tmp_path / "s.yaml").write_text(SCHEMA)
     table(0).to_csv("t.csv", index=False)
     CliRunner().invoke(main, ["ledger", "open", "visits", "--epsilon", "3"])
-    done = CliRunner().invoke(main, "inspect s.yaml --data t.csv --dataset visits --charge 0.5".split())
+    done = CliRunner().invoke(main, ["inspect", "s.yaml", "--data", "t.csv", "--dataset", "visits", "--charge", "1"])
     assert done.exit_code == 0
     survey = done.stdout.split("\n\n")[0]
     assert "nothing can be told of the columns" in survey
