@@ -68,6 +68,7 @@ def page(findings: Sequence[Finding], about: Mapping[str, Any]) -> str:
     return _template().render(
         stamp=STAMP,
         about=about,
+        doubts=about.get("doubts", ()),
         sections=[each for each in sections if each[3]],
         skipped=[title for _, title, _, groups in sections if not groups],
         cards=list(_cards(findings)),
