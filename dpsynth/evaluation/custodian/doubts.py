@@ -69,7 +69,8 @@ def _other_rows(tables: Tables, left_out: Mapping[str, int], report: Mapping[str
         if abs(noisy - rows) > FAR * sigma + 1:
             yield (
                 f"The release was made from about {noisy:,.0f} rows (by its noisy counts; standard deviation "
-                f"{sigma:,.2g}), and --train has {rows:,}: it seems to have been made from another table."
+                f"{sigma:,.{0 if sigma >= 10 else 1}f}), and --train has {rows:,}: it seems to have been made from "
+                "another table."
             )
             return
     # Of units with more rows than a release takes, another choice of rows may have been counted.
@@ -107,6 +108,8 @@ def _chance(cells: pd.Series[Any], bars: list[Mapping[str, Any]], total: float, 
 
 def _overlap(tables: Tables) -> Iterator[str]:
     """Rows of the holdout that are in train as they are, against rows that train has twice: what chance would make."""
+    if tables.train.empty or tables.holdout.empty:
+        return
     train, holdout = _hashes(tables.train), _hashes(tables.holdout)
     _, which, times = np.unique(train, return_inverse=True, return_counts=True)
     twice, both = float((times[which] > 1).mean()), np.isin(holdout, train)
