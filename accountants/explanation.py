@@ -18,10 +18,21 @@ from accountants.reading import FALSE_POSITIVES, read
 DELTAS = tuple(Decimal(text) for text in ("1e-5", "1e-6", "1e-7", "1e-8", "1e-9", "1e-10"))
 
 
-def explain(profile: Profile | NumericalProfile, budget: Budget, relation: str = ADD_OR_REMOVE) -> list[str]:
-    """What `profile`, declared as `budget`, promises. Figures are upper bounds, the samplers' slack included."""
+def explain(
+    profile: Profile | NumericalProfile,
+    budget: Budget,
+    relation: str = ADD_OR_REMOVE,
+    mu_squared: Decimal | None = None,
+) -> list[str]:
+    """What `profile`, declared as `budget`, promises. Figures are upper bounds, the samplers' slack included.
+
+    Args:
+        profile, budget, relation: what is explained.
+        mu_squared: of a Gaussian mechanism that dominates one that is none: what a lifetime is charged.
+    """
     slack = numerical_slack(budget.epsilon)
     mu = profile.mu
+    charged = "" if mu_squared is None else f"; charged as the Gaussian of mu {float(mu_squared) ** 0.5:.5g} above it"
     points = ", ".join(
         f"{_up(epsilon)} at {delta.normalize():e}"
         for delta in sorted({*DELTAS, budget.delta}, reverse=True)
@@ -34,7 +45,7 @@ def explain(profile: Profile | NumericalProfile, budget: Budget, relation: str =
         f"declared: {budget}",
         f"epsilon {points}",
         f"delta   {_up(missed)} at epsilon {half.normalize():f}",
-        f"mu      {_up(mu)}" if mu is not None else "mu      none: it is not Gaussian for every epsilon",
+        f"mu      {_up(mu)}" if mu is not None else f"mu      none: it is not Gaussian for every epsilon{charged}",
         _odds(budget, relation),
         _attack(min(power, _declared(budget)), relation),
     ]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn, final
 
-from accountants.allowance import numerical_slack
+from accountants.allowance import mu_squared_cap, numerical_slack
 from accountants.budget import Budget
 from accountants.claim import Claim
 from accountants.composition import NumericalProfile
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _LABEL = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _THREE_UP = Context(prec=3, rounding=ROUND_CEILING)
+_TWO_DOWN = Context(prec=2, rounding=ROUND_FLOOR)
 
 
 class Rule(StrEnum):
@@ -385,7 +386,7 @@ def _over(
     if cap.mu_squared is not None:
         figures = (
             f"which costs mu^2 {_up(charge.mu_squared)} where {_down(cap.remaining_mu_squared(spent) or Decimal(0))} "
-            f"is left ({_up(spent.mu_squared)} of {_down(cap.mu_squared)} is charged)"
+            f"is left ({_charged(spent.mu_squared, cap.mu_squared)} of {_down(cap.mu_squared)} is charged)"
         )
     else:
         left, left_delta = cap.budget.epsilon - spent.epsilon, cap.budget.delta - spent.delta
@@ -395,8 +396,14 @@ def _over(
         f"{cap.budget} and epsilon {_up(cap.spent_epsilon(spent))} of it is charged."
     )
     fits = cap.remaining_epsilon(spent, delta)
-    if cap.mu_squared is not None and claim.profile.mu is None:
-        way = "Lower its epsilon until its mu^2 fits: it costs more than Gaussian noise of the same epsilon. "
+    room = cap.remaining_mu_squared(spent)
+    if room is not None and fits > 0 and charge.mu_squared > mu_squared_cap(claim.budget):
+        # Nearly: mu^2 grows with the square of epsilon.
+        about = _TWO_DOWN.multiply(claim.budget.epsilon, DOWN.sqrt(DOWN.divide(room, charge.mu_squared)))
+        way = (
+            f"Lower its epsilon to about {about.normalize():f}: what it asks costs more than Gaussian noise of the "
+            f"same epsilon, of which {fits:f} would fit. "
+        )
     elif fits > 0:
         way = f"At most epsilon {fits:f} at delta {_delta(delta)} fits: lower epsilon to that. "
     else:
@@ -434,6 +441,11 @@ def _aside(charge: Charge, state: AccountState) -> str:
 
 def _up(value: float | Decimal) -> str:
     return f"{UP.create_decimal(value).quantize(_place(value), rounding='ROUND_CEILING').normalize():f}"
+
+
+def _charged(spent: Decimal, cap: Decimal) -> str:
+    """What is charged of a cap, rounded up, but not beyond a cap that it keeps."""
+    return _down(cap) if spent <= cap and Decimal(_up(spent)) > Decimal(_down(cap)) else _up(spent)
 
 
 def _down(value: float | Decimal) -> str:

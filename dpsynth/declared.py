@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dpsynth.errors import SchemaError
 
+_SEPARATORS = re.compile("[ ,._'\u00a0\u2009\u202f]")
 MOST_TOLD = 20
 """Names listed in one message."""
 _WANTED = {
@@ -62,7 +64,14 @@ def explain(error: ValidationError, model: type[BaseModel], data: dict[str, Any]
         return f"{subject(model, data)}{where!r}: {first['msg']}"
     if kind == "literal_error":
         wanted = first["ctx"]["expected"]
-    return f"{subject(model, data)}{where!r} must be {wanted}, got {first['input']!r}"
+    return f"{subject(model, data)}{where!r} must be {wanted}, got {first['input']!r}{_written(kind, first['input'])}"
+
+
+def _written(kind: str, given: object) -> str:
+    """How to write a whole number that stands in quotes or has separators between its thousands."""
+    digits = _SEPARATORS.sub("", given) if isinstance(given, str) else ""
+    plain = kind.startswith("int") and digits.isascii() and digits.isdigit()
+    return f"; write {int(digits)}, without quotes or separators" if plain and len(digits) < 20 else ""
 
 
 def subject(model: type[BaseModel], data: dict[str, Any]) -> str:

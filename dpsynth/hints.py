@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from accountants import Budget
+
 
 @dataclass(frozen=True, slots=True)
 class Hints:
@@ -26,3 +28,13 @@ class Hints:
     missing: Mapping[str, int] = field(default_factory=dict)
     out_of_domain: Mapping[str, int] = field(default_factory=dict)
     fine: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+def too_loose(budget: Budget, rows: int) -> str:
+    """Why a delta of one over the declared rows, or more, promises nobody anything; empty where it is smaller."""
+    if budget.delta * rows < 1:
+        return ""
+    return (
+        f"delta {budget.delta.normalize():e} is not below 1 over the {rows:,} declared rows: that much would allow to "
+        "publish a row or more as they are; take a far smaller one, such as the default 1e-9"
+    )

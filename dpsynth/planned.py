@@ -29,6 +29,7 @@ from accountants.errors import AccountingError
 from dpsynth.checking_looks import asked_pairs, evaluation_look, noise_of_a_pair
 from dpsynth.errors import PlanFileError
 from dpsynth.generators import GENERATORS, Generator, generator_from
+from dpsynth.hints import too_loose
 from dpsynth.public_rows import PublicRows
 from dpsynth.schema import Schema
 
@@ -133,13 +134,16 @@ class ReleasePlan:
         """What will be spent on what, in plain lines."""
         claim, k = self.claim, self.claim.unit.at_most
         unit = f"one {claim.unit.column} (at most {k} rows)" if claim.unit.column else "one row"
+        dominated = (
+            "" if claim.profile.mu is not None else " (it has no mu of its own: a Gaussian of this one dominates it)"
+        )
         lines = [
             f"generator  {claim.generator} on {len(self.schema.domain)} columns",
             f"budget     {claim.budget}",
             f"protects   {unit}, added or removed",
             *([f"public     {claim.public}: promises nothing about its rows"] if claim.public else []),
             f"capacity   mu = {math.sqrt(claim.capacity):.5g}, which is epsilon "
-            f"{claim.profile.epsilon(claim.budget.delta):.5g}",
+            f"{claim.profile.epsilon(claim.budget.delta):.5g}{dominated}",
         ]
         match claim.plan:
             case AdaptivePlan(mu=mu, kinds=kinds):
@@ -176,6 +180,8 @@ class ReleasePlan:
         said = getattr(self.generator, "warnings", None)
         found = [f"warning:   {line}" for line in (said(self.claim.plan) if said else ())]
         rows, k, columns = self.schema.about_rows, self.claim.unit.at_most, len(self.schema.domain)
+        if rows is not None and (loose := too_loose(self.claim.budget, rows)):
+            found.append(f"warning:   {loose}")
         match self.claim.plan:
             case AdaptivePlan(mu=mu):
                 noise, what = k * math.sqrt(columns) / mu, "even the whole budget on one-way counts leaves"

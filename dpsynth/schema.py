@@ -241,6 +241,8 @@ class Schema(Declared):
         data = _parse_yaml(text)
         if not isinstance(data, dict):
             raise SchemaError(f"a schema is a mapping with the key 'columns', got {_shape(data)}")
+        if {"claim", "schema"} <= data.keys():
+            raise SchemaError("this is a plan, no schema; give the schema that it was made from")
         for key in data:
             if key not in _KEYS:
                 raise SchemaError(unknown("key", str(key), _KEYS))
@@ -265,7 +267,9 @@ class Schema(Declared):
         except (OSError, UnicodeDecodeError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
         if text is None:
-            raise SchemaError(f"cannot read the schema file {str(path)!r}: {reason}")
+            raise SchemaError(
+                f"cannot read the schema file {str(path)!r}: {reason}; 'dpsynth schema draft' makes one from a codebook"
+            )
         return cls.loads(text)
 
     @classmethod

@@ -16,6 +16,8 @@ from accountants.lifetime import Charge, Lifetime
 from accountants.policy import DEFAULT_POLICY
 
 VERSION = 1
+LEAST = Decimal("0.001")
+"""An epsilon below which nothing can be learnt of any table."""
 
 
 @final
@@ -99,14 +101,17 @@ def standing(state: AccountState) -> str:
     """What is charged and what is left, in a line."""
     found, left = room(state), state.lifetime.remaining_sum(state.spent)
     if left is None:
-        charged = f"epsilon {up(state.spent_epsilon)} of {plain(state.budget.epsilon)} is charged at delta"
+        spent = charged_of(state.spent_epsilon, state.budget.epsilon)
+        charged = f"epsilon {spent} of {plain(state.budget.epsilon)} is charged at delta"
         line = f"{charged} {small(state.budget.delta)} (filter gdp); "
         at = "that delta" if found.delta == state.budget.delta else f"delta {small(found.delta)}"
         fits = f"one more release of up to epsilon {down(found.epsilon)} at {at} would fit"
-        line += fits if found.epsilon else f"no further release at {at} fits"
+        if found.epsilon < LEAST:
+            fits = f"no further release {'of any use ' if found.epsilon else ''}at {at} fits"
+        line += fits
     else:
-        spent = state.spent
-        line = f"epsilon {plain(spent.epsilon)} of {plain(state.budget.epsilon)} and delta {small(spent.delta)} of "
+        line = f"epsilon {plain(state.spent.epsilon)} of {plain(state.budget.epsilon)} and delta "
+        line += f"{small(state.spent.delta)} of "
         line += f"{small(state.budget.delta)} are charged (filter sum); epsilon {plain(left[0])} and delta "
         line += f"{small(left[1])} are left"
     limit = f"; {found.limits[-1]}" if found.limits else ""
@@ -127,8 +132,9 @@ def label_lines(state: AccountState) -> list[str]:
     """What is left under each label that the account's policy caps."""
     found = room(state)
     return [
-        f"{each.kind} {each.label}: epsilon {up(each.charged)} of {plain(each.cap.epsilon)} is charged at delta "
-        f"{small(each.cap.delta)}, one of up to epsilon {down(min(each.fits, found.epsilon))} would fit"
+        f"{each.kind} {each.label}: epsilon {charged_of(each.charged, each.cap.epsilon)} of "
+        f"{plain(each.cap.epsilon)} is charged at delta {small(each.cap.delta)}, one of up to epsilon "
+        f"{down(min(each.fits, found.epsilon))} would fit"
         for each in found.labels
     ]
 
@@ -208,6 +214,11 @@ def plain(figure: Decimal) -> str:
 def up(figure: Decimal) -> str:
     """Four digits, rounded up: what is charged."""
     return plain(Context(prec=4, rounding=ROUND_CEILING).plus(figure))
+
+
+def charged_of(figure: Decimal, cap: Decimal) -> str:
+    """What is charged of a cap that it keeps: rounded up, but not beyond it."""
+    return plain(min(Decimal(up(figure)), cap))
 
 
 def down(figure: Decimal) -> str:

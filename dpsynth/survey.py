@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from accountants import Allowance, Budget, Claim, FixedPlan, Gaussian, PrivacyUnit
 from dpsynth.generators.base import PrivateTable
@@ -19,7 +20,11 @@ GENERATOR = "survey"
 """What its claim says in place of a generator: no model is made, so nothing can ever be drawn from it."""
 AT_BOUNDS = "numbers and dates out of bounds are taken for the bound, as in a release, and are not counted as outside"
 """What a share of 0 does not say."""
+CONFIDENCE = 0.95
+"""With which all limits of a survey hold together."""
 _VALUE, _MISSING, _OUTSIDE = range(3)
+
+Limits = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,34 +37,51 @@ class Surveyed:
         outside: cells that the codebook does not list or that do not read, an undeclared missing one included. Numbers
             and dates out of bounds are taken for the bound, so they are not among them.
         sigma: standard deviation of either.
+        missing_within, outside_within: what the real shares lie within; 0 to 1 where nothing can be told.
     """
 
     name: str
     missing: float | None
     outside: float
     sigma: float
+    missing_within: Limits | None
+    outside_within: Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Noisy answers, paid for and public.
+    """Noisy answers, paid for and public. All limits hold together with `CONFIDENCE`.
 
     Attributes:
         rows, sigma: noisy number of rows after bounding, and its standard deviation.
+        rows_within: what the real number lies within.
         columns: one by one.
         budget: what it cost.
     """
 
     rows: float
     sigma: float
+    rows_within: Limits
     columns: tuple[Surveyed, ...]
     budget: Budget
+
+    @property
+    def tells_shares(self) -> bool:
+        """Whether there are more rows than noise may have made: without them a share is of nothing."""
+        return self.rows_within[0] > 0
+
+    @property
+    def figures(self) -> int:
+        """How many limits there are."""
+        return 1 + sum(1 if column.missing is None else 2 for column in self.columns)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "rows": self.rows,
             "sigma": self.sigma,
+            "rows_within": self.rows_within,
+            "confidence": CONFIDENCE,
             "columns": [asdict(column) for column in self.columns],
             "budget": self.budget.to_json(),
             "note": AT_BOUNDS,
@@ -96,25 +118,45 @@ def ask(private: PrivateTable, look: Gaussian, schema: Schema) -> tuple[NoisyCou
 
 
 def read(answers: Sequence[NoisyCounts], schema: Schema, budget: Budget) -> Survey:
-    """The answers of `ask`, for people. The number of rows is the mean over columns: each of them counted all rows."""
+    """The answers of `ask`, for people. The number of rows is the mean over columns: each of them counted all rows.
+
+    Limits of the counts are simultaneous (Bonferroni); those of a share follow from the limits of its count and of the
+    number of rows, at no loss of confidence.
+    """
     totals = [float(answer.values.sum()) for answer in answers]
     spread = [answer.sigma**2 * answer.values.size for answer in answers]
     rows, sigma = float(np.mean(totals)), sqrt(sum(spread)) / len(answers)
     base = max(rows, 1.0)
+    counts = 1 + sum(1 if column.missing_code is None else 2 for column in schema.encoded)
+    reach = -float(ndtri((1 - CONFIDENCE) / (2 * counts)))
+    # Noise is a rounded Gaussian: half a row a cell on top.
+    beyond = reach * sigma + 0.5 * sum(answer.values.size for answer in answers) / len(answers)
+    within = (max(0.0, rows - beyond), max(0.0, rows + beyond))
 
     def share(value: float) -> float:
         return min(1.0, max(0.0, value / base))
 
-    columns = tuple(
-        Surveyed(
-            column.name,
-            None if column.missing_code is None else share(float(answer.values[_MISSING])),
-            share(float(answer.values[-1])),
-            answer.sigma / base,
+    def limits(value: float, sigma: float) -> Limits:
+        if within[0] <= 0:
+            return 0.0, 1.0
+        low, high = value - reach * sigma - 0.5, value + reach * sigma + 0.5
+        return min(1.0, max(0.0, low / within[1])), min(1.0, max(0.0, high / within[0]))
+
+    columns = []
+    for column, answer in zip(schema.encoded, answers, strict=True):
+        missing, outside = float(answer.values[_MISSING]), float(answer.values[-1])
+        declared = column.missing_code is not None
+        columns.append(
+            Surveyed(
+                column.name,
+                share(missing) if declared else None,
+                share(outside),
+                answer.sigma / base,
+                limits(missing, answer.sigma) if declared else None,
+                limits(outside, answer.sigma),
+            )
         )
-        for column, answer in zip(schema.encoded, answers, strict=True)
-    )
-    return Survey(max(0.0, rows), sigma, columns, budget)
+    return Survey(max(0.0, rows), sigma, within, tuple(columns), budget)
 
 
 def _kinds(column: Any) -> NDArray[np.int64]:
@@ -126,4 +168,4 @@ def _kinds(column: Any) -> NDArray[np.int64]:
     return kinds
 
 
-__all__ = ["AT_BOUNDS", "GENERATOR", "Survey", "Surveyed", "ask", "read", "survey_claim"]
+__all__ = ["AT_BOUNDS", "CONFIDENCE", "GENERATOR", "Survey", "Surveyed", "ask", "read", "survey_claim"]

@@ -85,8 +85,11 @@ def wide(rows: int = 100_000, seed: int = 0) -> tuple[pd.DataFrame, Schema]:
     return pd.DataFrame(frame), Schema.loads("\n".join(["columns:", *columns]))
 
 
-def measured(name: str, generator: str, epsilon: str, deep: bool) -> list[dict[str, Any]]:
-    """One release and its report: the leading figures, and seconds by stage."""
+def measured(name: str, generator: str, epsilon: str, deep: bool, number: int) -> list[dict[str, Any]]:
+    """One split, release and report: the leading figures, and seconds by stage.
+
+    Every fit has a split and attacked units of its own: the same units again are no second observation.
+    """
     if name == "wide":
         table, schema = wide()
     else:
@@ -96,7 +99,7 @@ def measured(name: str, generator: str, epsilon: str, deep: bool) -> list[dict[s
         os.environ["DPSYNTH_HOME"] = str(home / "home")
         keys = Keyring(home / "home" / "keys")
         ledger = Ledger(f"sqlite:///{home / 'ledger.db'}", keys.signing_key(create=True))
-        parts = split(table, schema, 0.25, home / "split", seed=1)
+        parts = split(table, schema, 0.25, home / "split", seed=number)
         account = ledger.open(name, Budget(epsilon, "1e-8"), delta0="1e-9")
         planned = plan(generator, schema, Budget(epsilon, "9e-9"))
         model = fit(planned, parts / TRAIN, account, store=ModelStore(home / "models"))
@@ -112,7 +115,7 @@ def measured(name: str, generator: str, epsilon: str, deep: bool) -> list[dict[s
                 ledger,
                 keys.trusted(),
                 questions,
-                rng=np.random.default_rng(0),
+                rng=np.random.default_rng(number),
             )
         started = time.process_time()
         report.write(home / "report")
@@ -180,7 +183,7 @@ def main() -> None:
         for generator in arguments.generators:
             for epsilon in arguments.epsilons:
                 for number in range(arguments.fits):
-                    for row in measured(name, generator, epsilon, arguments.deep):
+                    for row in measured(name, generator, epsilon, arguments.deep, number):
                         show({**row, "fit": number}, arguments.out)
 
 

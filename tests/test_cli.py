@@ -299,3 +299,24 @@ def test_a_write_that_fails_after_the_charge_says_how_to_draw_what_was_paid_for(
     again = said.split("`dpsynth ")[1].split("`")[0].replace("FOLDER", "later")
     assert "Released" in say(again).stdout or Path("later/synthetic.parquet").exists()
     assert len(json.loads(say("ledger show visits --json").stdout)["accounts"][0]["releases"]) == 1
+
+
+def test_long_stages_say_how_long_they_take(monkeypatch, capsys):
+    """By the share of the plan that is done and a clock, on standard error; short ones say nothing."""
+    from dpsynth import console
+    from dpsynth.progress import Step
+
+    now = [0.0]
+    monkeypatch.setattr(console, "monotonic", lambda: now[0])
+    lines = console._Lines()
+    for at, done in ((0, 0.0), (2, 0.25), (60, 0.5), (7200, 0.61), (7300, 1.0)):
+        now[0] = float(at)
+        lines(Step("AIM", done, "a note"))
+    assert capsys.readouterr().err.splitlines() == [
+        "AIM 0%  a note",
+        "AIM 25%  a note",
+        "AIM 50%  after 60 s, about 60 s left  a note",
+        "AIM 61%  after 2.0 h, about 77 min left  a note",
+        "AIM 100%  after 2.0 h  a note",
+    ]
+    assert console.left(100.0, None) == console.left(1.0, 0.5) == ""

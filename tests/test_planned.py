@@ -6,6 +6,7 @@ import re
 import pytest
 
 import dpsynth as dp
+from accountants.explanation import explain
 
 
 def schema(rows=None, columns=6, k=1):
@@ -50,3 +51,33 @@ def test_tiny_figures_keep_their_digits(generator):
     assert 0 < float(mu) < 1e-5
     assert float(epsilon) == pytest.approx(1e-6, rel=0.02)
     assert not re.search(r"(mu|range|epsilon) 0\.0+\b", said)
+
+
+def test_a_delta_of_one_over_the_rows_is_warned_of():
+    for delta, warned in ((1e-3, True), (2e-6, False)):
+        said = dp.plan("mst", schema(400_000), dp.Budget(1, delta if warned else 2e-6)).describe()
+        assert any("is not below 1 over the 400,000 declared rows" in line for line in said) == warned
+
+
+def test_what_has_no_mu_says_so_in_plan_and_profile():
+    """The same figure in both: what the lifetime is charged."""
+    planned = dp.plan("mst", schema(), dp.Budget(1, 1e-9))
+    assert planned.claim.profile.mu is None
+    (mu,) = re.findall(r"mu = ([0-9.]+), .*it has no mu of its own", "\n".join(planned.describe()))
+    lines = explain(planned.claim.profile, planned.claim.budget, mu_squared=planned.claim.capacity)
+    assert any(f"charged as the Gaussian of mu {mu} above it" in line for line in lines)
+    aim = dp.plan("aim", schema(), dp.Budget(1, 1e-9)).describe()
+    assert not any("of its own" in line for line in aim)
+
+
+@pytest.mark.parametrize("name", ["AIM", "MST", "Independent"])
+def test_a_setting_that_a_recipe_does_not_have_is_refused_with_the_name_meant(name):
+    with pytest.raises(TypeError, match=f"{name} has no setting denoize; did you mean denoise"):
+        getattr(dp, name)(denoize=True)
+
+
+def test_a_value_or_recipe_that_does_not_exist_is_refused_with_the_one_meant():
+    with pytest.raises(ValueError, match="did you mean all-3way"):
+        dp.AIM(workload="all3way")
+    with pytest.raises(ValueError, match="did you mean aim"):
+        dp.plan("aimm", schema(), dp.Budget(1))

@@ -355,3 +355,20 @@ def test_codes_may_be_in_order():
     assert plain.digest != ordered.digest
     with pytest.raises(SchemaError, match="'ordered' names an unknown column 'agee'; did you mean 'age'"):
         Schema.from_domain({"age": 85}, ordered=["agee"])
+
+
+@pytest.mark.parametrize("written", ["10,000", "'10 000'", "10.000.000", '"500"'])
+def test_a_number_of_rows_that_is_no_number_says_how_to_write_it(written):
+    with pytest.raises(SchemaError, match="without quotes or separators") as error:
+        Schema.loads(f"about_rows: {written}\ncolumns:\n  a: {{type: boolean}}\n")
+    assert re.search(r"write [1-9][0-9]*,", str(error.value))
+
+
+def test_a_plan_given_for_a_schema_is_told():
+    with pytest.raises(SchemaError, match="this is a plan"):
+        Schema.loads('{"format": 1, "schema": {}, "claim": {}}')
+
+
+def test_a_schema_file_that_is_not_there_says_how_to_get_one(tmp_path):
+    with pytest.raises(SchemaError, match="dpsynth schema draft"):
+        Schema.from_yaml(tmp_path / "nowhere.yaml")

@@ -141,3 +141,12 @@ def test_what_an_interruption_cost():
     run.forfeit("interrupted")
     assert told() == f"Release {run.id} was charged epsilon 0.2 at delta 1e-9 and forfeited."
     assert outcome(None, "visits") == "Nothing was charged."
+
+
+def test_what_fits_exactly_is_not_told_as_more_and_what_is_left_over_as_nothing():
+    account = Ledger().open("visits", Budget("0.30231", "1e-8"))
+    account.reserve(claim("0.30231", "1e-8"))
+    line = standing(account.state)
+    assert "epsilon 0.30231 of 0.30231 is charged" in line
+    assert "no further release" in line
+    assert "0.000" not in line

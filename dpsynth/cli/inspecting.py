@@ -138,16 +138,22 @@ def _lines(found: Inspection) -> Iterator[str]:
 
 
 def _surveyed(found: Survey) -> Iterator[str]:
-    from dpsynth.survey import AT_BOUNDS
+    from dpsynth.survey import AT_BOUNDS, CONFIDENCE
 
-    yield f"Survey, charged {found.budget}: {found.rows:,.0f} rows (plus or minus {2 * found.sigma:,.0f})"
+    least, most = found.rows_within
+    yield f"Survey, charged {found.budget}: {found.rows:,.0f} rows (between {least:,.0f} and {most:,.0f})"
+    if not found.tells_shares:
+        yield "  Too few rows beside the noise: nothing can be told of the columns. A larger --charge would tell more."
+        return
     for column in found.columns:
-        missing = "" if column.missing is None else f"{column.missing:.1%} missing, "
-        yield (
-            f"  {_shown(column.name)}: {missing}{column.outside:.1%} not in the codebook "
-            f"(plus or minus {2 * column.sigma:.1%})"
-        )
+        missing = "" if column.missing is None else f"{_share(column.missing, column.missing_within)} missing, "
+        yield f"  {_shown(column.name)}: {missing}{_share(column.outside, column.outside_within)} not in the codebook"
+    yield f"  All {found.figures} figures lie within their limits together, with {CONFIDENCE:.0%} confidence."
     yield f"  Note: {AT_BOUNDS}"
+
+
+def _share(value: float, within: tuple[float, float] | None) -> str:
+    return f"{value:.1%}" + ("" if within is None else f" ({within[0]:.1%} to {within[1]:.1%})")
 
 
 def _shown(name: str) -> str:

@@ -133,7 +133,7 @@ def profile(ctx: click.Context, plan_file: str, dataset: str | None, plot: str |
     state = read_ledger_of(ctx).account(dataset).state if dataset else None
     lifetime = None if state is None else state.lifetime
     click.echo(f"This release ({claim.generator})")
-    for line in explain(claim.profile, claim.budget):
+    for line in explain(claim.profile, claim.budget, mu_squared=claim.capacity):
         click.echo(f"  {line}")
     if state is not None:
         click.echo(f"All releases of {dataset} together, ever (filter {state.filter}).{known_size(state)}")

@@ -16,6 +16,7 @@ from dpsynth.generators.independent import Independent
 from dpsynth.generators.made import MADE
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.mst import MST
+from dpsynth.generators.settings import no_such_setting
 from dpsynth.generators.vae import VAE
 
 GENERATORS: Mapping[str, Callable[..., Generator]] = MappingProxyType(
@@ -33,14 +34,14 @@ def generator_from(name: str, parameters: Mapping[str, Any] | None = None) -> Ge
         ValueError: no recipe has the name, or it does not take those settings.
     """
     if name not in GENERATORS:
-        raise ValueError(f"no generator is named {name!r}; allowed are {', '.join(sorted(GENERATORS))}")
-    given, allowed = dict(parameters or {}), sorted(signature(GENERATORS[name]).parameters)
+        near = get_close_matches(name, GENERATORS, n=1)
+        hint = f"did you mean {near[0]}? Allowed" if near else "allowed"
+        raise ValueError(f"no generator is named {name!r}; {hint} are {', '.join(sorted(GENERATORS))}")
+    given, allowed = dict(parameters or {}), signature(GENERATORS[name]).parameters
     make = _preset(name, given.pop("preset", None))
-    unknown = sorted(set(given) - set(allowed))
-    if unknown:
-        near = [near for each in unknown for near in get_close_matches(each, [*allowed, "preset"], n=1)]
-        hint = f"did you mean {' and '.join(near)}? It" if near else "it"
-        raise ValueError(f"generator {name!r} has no setting {', '.join(unknown)}; {hint} has {', '.join(allowed)}")
+    problem = no_such_setting(f"generator {name!r}", given, allowed, ["preset"])
+    if problem:
+        raise ValueError(problem)
     return make(**given)
 
 

@@ -19,7 +19,7 @@ from dpsynth.generators.moment_look import moments_of, scored
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_for
 from dpsynth.generators.round import SELECT_SHARE, Round
-from dpsynth.generators.settings import flag, one_of, positive, room_for, whole
+from dpsynth.generators.settings import flag, one_of, positive, room_for, suggesting, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
 from dpsynth.graphical import GraphicalModel, JunctionTree, ModelTooLarge, RakedModel, measured
 from dpsynth.graphical.estimation import fitted
@@ -46,6 +46,7 @@ _HAIR = 1e-12
 """Share of mu squared not worth a look: what rounding leaves over."""
 
 
+@suggesting
 @dataclass(frozen=True)
 class AIM:
     """McKenna, Mullins, Sheldon, Miklau 2022, "AIM", algorithm 4, in one GDP filter.

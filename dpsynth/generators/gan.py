@@ -15,7 +15,7 @@ from dpsynth.generators.deep.network_rows import NetworkRows
 from dpsynth.generators.deep.pace import Pace
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
-from dpsynth.generators.settings import one_of, planned, positive, whole
+from dpsynth.generators.settings import one_of, planned, positive, suggesting, whole
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 from dpsynth.training import CRITICS
@@ -32,6 +32,7 @@ about a rate), for columns to go together: on the coded Adult table with little 
 defaults (.036, .075, .15) leave .19, .37 and .82 of how pairs depart from independence."""
 
 
+@suggesting
 @dataclass(frozen=True, slots=True)
 class GAN:
     """A generator and a critic of one-hot rows over merged cells, each given the value of one column as condition.

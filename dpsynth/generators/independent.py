@@ -10,12 +10,13 @@ from dpsynth.domain import Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays, one_way_looks
-from dpsynth.generators.settings import flag, planned, positive
+from dpsynth.generators.settings import flag, planned, positive, suggesting
 from dpsynth.graphical import estimate
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
 
+@suggesting
 @dataclass(frozen=True, slots=True)
 class Independent:
     """All one-way marginals in one stacked Gaussian look (two for fine grids), then columns drawn independently.

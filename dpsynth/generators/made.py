@@ -15,12 +15,13 @@ from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
 from dpsynth.generators.deep.raked import raked
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
-from dpsynth.generators.settings import flag, positive, whole
+from dpsynth.generators.settings import flag, positive, suggesting, whole
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 from dpsynth.training import Likelihood
 
 
+@suggesting
 @dataclass(frozen=True, slots=True)
 class MADE:
     """Germain, Gregor, Murray, Larochelle 2015, "MADE", under DP-SGD (Abadi et al. 2016) on privacy units.

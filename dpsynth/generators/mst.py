@@ -16,12 +16,13 @@ from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays, one_way_looks
-from dpsynth.generators.settings import flag, planned, positive, room_for, whole
+from dpsynth.generators.settings import flag, planned, positive, room_for, suggesting, whole
 from dpsynth.graphical import GraphicalModel, JunctionTree, estimate, measured
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 
 
+@suggesting
 @dataclass(frozen=True, slots=True)
 class MST:
     """McKenna, Miklau, Sheldon 2021, "Winning the NIST contest", algorithm 1.

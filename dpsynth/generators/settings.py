@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TypeVar
+from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar
 
 from accountants import FixedPlan, Plan, PlanError
 from dpsynth.domain import Domain
 
 Event = TypeVar("Event")
+Recipe = TypeVar("Recipe")
 
 DEVICES = ("auto", "cpu", "cuda")
 NUMERICS = ("exact", "idealised")
@@ -53,8 +57,44 @@ def one_of(name: str, value: str, allowed: Iterable[str]) -> None:
     Raises:
         ValueError: what it is, what was given and what is allowed.
     """
-    if value not in tuple(allowed):
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    known = tuple(allowed)
+    if value not in known:
+        near = get_close_matches(str(value), known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")
+
+
+def no_such_setting(whose: str, given: Iterable[str], allowed: Iterable[str], others: Iterable[str] = ()) -> str:
+    """What is wrong with names of settings, and which were probably meant; empty where nothing is.
+
+    Args:
+        whose: the recipe, as the message names it.
+        given: the names.
+        allowed: of its settings.
+        others: what else may stand in their place.
+    """
+    known = sorted(allowed)
+    unknown = sorted(set(given) - set(known))
+    if not unknown:
+        return ""
+    near = [near for each in unknown for near in get_close_matches(each, [*known, *others], n=1)]
+    hint = f"did you mean {' and '.join(near)}? It" if near else "it"
+    return f"{whose} has no setting {', '.join(unknown)}; {hint} has {', '.join(known)}"
+
+
+def suggesting(recipe: type[Recipe]) -> type[Recipe]:
+    """Have the recipe refuse a setting that it does not have with the name that was probably meant."""
+    made, allowed = recipe.__init__, tuple(signature(recipe).parameters)
+
+    @wraps(made)
+    def init(self: Any, *args: Any, **given: Any) -> None:
+        problem = no_such_setting(recipe.__name__, given, allowed)
+        if problem:
+            raise TypeError(problem)
+        made(self, *args, **given)
+
+    recipe.__init__ = init  # type: ignore[method-assign]
+    return recipe
 
 
 def shares(one_way: float, pair: float, pairs_per_column: float) -> None:
@@ -114,4 +154,16 @@ def planned(plan: Plan, kind: type[Event]) -> tuple[Event, ...]:
     return tuple(event for event in plan.events if isinstance(event, kind))
 
 
-__all__ = ["cleaning", "flag", "one_of", "planned", "positive", "room_for", "shares", "training", "whole"]
+__all__ = [
+    "cleaning",
+    "flag",
+    "no_such_setting",
+    "one_of",
+    "planned",
+    "positive",
+    "room_for",
+    "shares",
+    "suggesting",
+    "training",
+    "whole",
+]

@@ -17,7 +17,7 @@ from dpsynth.generators.deep.pace import BATCH, STEPS, Pace
 from dpsynth.generators.deep.raked import raked
 from dpsynth.generators.deep.start import Start, seeded
 from dpsynth.generators.one_ways import Cleaning
-from dpsynth.generators.settings import flag, positive, whole
+from dpsynth.generators.settings import flag, positive, suggesting, whole
 from dpsynth.hints import Hints
 from dpsynth.progress import report
 from dpsynth.training import EvidenceLowerBound
@@ -28,6 +28,7 @@ _LOG_VARIANCE = -1.0
 """Of a code, before it is trained."""
 
 
+@suggesting
 @dataclass(frozen=True, slots=True)
 class VAE:
     """Kingma and Welling 2014, "Auto-encoding variational Bayes", under DP-SGD (Abadi et al. 2016) on privacy units.

@@ -13,6 +13,7 @@ from typing import Any
 from accountants import Budget, mu_squared_cap
 from dpsynth.columns import BinnedBase, ColumnBase
 from dpsynth.derived import Derived
+from dpsynth.hints import too_loose
 from dpsynth.inspection.roles import Role, Suggested, roles_of
 from dpsynth.schema import Schema
 
@@ -208,6 +209,8 @@ def _warnings(schema: Schema, notes: tuple[ColumnNote, ...], budget: Budget | No
         found.append("without --epsilon nothing can be said of noise: give a budget.")
     elif rows is None:
         found.append("without a number of rows nothing can be said of noise: give --rows, or about_rows in the schema.")
+    if budget is not None and rows is not None and (loose := too_loose(budget, rows)):
+        found.append(f"{loose}.")
     cells = prod(note.cells for note in notes)
     if schema.origin == "public-frame":
         found.append("the schema was read off a table declared public: it must not be the table to protect.")

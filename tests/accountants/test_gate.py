@@ -292,3 +292,23 @@ def test_draws_only_from_committed_models(fresh, make_claim):
     with pytest.raises(GateRefused, match="rule 'model'"):
         fresh.draw(run.id, "c" * 64, TABLE, 100)
     assert fresh.find_table(TABLE) is None
+
+
+@pytest.mark.parametrize("epsilon", ["0.95", "0.3023", "1"])
+def test_no_more_is_said_to_be_charged_than_the_cap(make_claim, epsilon):
+    """A lifetime used up by releases that fit: rounding up what is charged does not take it beyond."""
+    account = Ledger().open("hie", Budget(1, 1e-8))
+    account.reserve(make_claim(epsilon, "9e-9"))
+    account.reserve(make_claim(account.remaining_epsilon("1e-9")))
+    said = refused(decide(make_claim("0.5"), account.state), "lifetime").reason
+    charged, cap = map(Decimal, re.search(r"\(([0-9.]+) of ([0-9.]+) is charged\)", said).groups())
+    assert charged <= cap
+
+
+def test_what_costs_more_than_a_gaussian_is_told_about_where_it_would_fit(make_claim):
+    account = Ledger().open("hie", Budget(1, 1e-8), delta0="1e-9")
+    plan = FixedPlan([SubsampledGaussian(9.0, 0.1, 100)])
+    claim = make_claim("1", "1e-9", plan=plan, delta0="1e-11")
+    account.reserve(make_claim("0.9", "1e-9"))
+    way = refused(decide(claim, account.state), "lifetime").way_out
+    assert re.match(r"(Lower its epsilon to about|At most epsilon) 0\.[0-9]+", way), way

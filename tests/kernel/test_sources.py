@@ -641,3 +641,16 @@ def test_a_parquet_file_of_one_row_group_is_read_in_bounded_memory(tmp_path):
         read += batch.num_rows
     assert read == rows
     assert most < size / 2  # it was all of it, and more
+
+
+@pytest.mark.parametrize("text", ["a;sex\n1;F\n", "a\tsex\n", "private;cells\n", "nothing,here\n"])
+def test_a_csv_file_without_the_columns_is_told_the_same_whatever_it_holds(tmp_path, text):
+    """How columns are separated is said of every such file: what it has instead is not hinted at."""
+    of = Schema.loads("columns:\n  sex: {type: categorical, values: [F, M]}\n")
+    (tmp_path / "t.csv").write_text(text.replace("sex", "sex " if "," in text else "sex"))
+    with pytest.raises(SourceError) as caught:
+        check_structure(open_source(tmp_path / "t.csv"), of)
+    said = str(caught.value)
+    assert said.endswith(
+        "correct the schema (columns of a CSV file are separated by commas, and its first line names them)"
+    )

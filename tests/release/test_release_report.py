@@ -1,6 +1,7 @@
 """The report as a value: equal answers give equal reports, wrong things come first, and odd tables give sentences."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -297,3 +298,47 @@ def test_the_label_is_in_names_footer_columns_attributes_and_readme(folder, rele
     assert all(b"SYNTHETIC" in field.metadata for field in footer)
     assert "labelled SYNTHETIC" in " ".join((folder / "README.txt").read_text().split())
     assert json.loads((folder / "report.json").read_bytes())["synthetic"] is True
+
+
+def test_few_rows_are_not_told_as_none():
+    """Six standard deviations of rows: shares are told badly, and what stands out nevertheless is said."""
+    listed = Schema.loads("columns:\n  a: {type: boolean}\n  b: {type: categorical, values: [x, y]}\n")
+    codes = {"a": np.array([0, 1] * 150), "b": np.array([2] * 300)}
+    found = report(listed, [counts("a", [150, 150, 0], 50.0), counts("b", [10, -20, 310], 50.0)], codes, total=300.0)
+    assert [(alert.kind, alert.wrong) for alert in found.alerts][:2] == [(Kind.FEW_ROWS, False), (Kind.CODEBOOK, True)]
+    assert "plus or minus 33 % of the rows" in found.alerts[0].says
+    none = report(listed, [counts("a", [60, 30, 0], 50.0)], codes, total=90.0)
+    assert "nothing in this release says anything" in none.alerts[0].says
+
+
+def test_no_share_of_few_rows_is_above_all_of_them():
+    two = Schema.from_domain({"a": 2, "b": 2})
+    said = [NoisyCounts(("a", "b"), np.array([[31, -60, 9], [99, 14, -2], [40, 7, 30]]), 50.0)]
+    text, _ = shown(report(two, said, {name: np.zeros(1, int) for name in "ab"}, total=1.0))
+    assert "over 100 %" in text
+    assert not re.search(r"[1-9][0-9]{3,} %", text)
+
+
+def test_figures_on_cards_stand_apart_from_what_is_said_of_them():
+    two = Schema.from_domain({"a": 2, "b": 2})
+    text, _ = shown(report(two, [counts("a", [500, 500, 0])], {name: np.zeros(9, int) for name in "ab"}))
+    assert "</b>at" not in text
+    assert "</b>is" not in text
+
+
+def test_columns_measured_as_empty_are_named_first():
+    odd = Schema.loads("columns:\n  a: {type: integer, min: 0, max: 9, missing: true}\n  b: {type: boolean}\n")
+    said = [counts("a", [0] * 10 + [9_990, 5]), counts("b", [5_000, 5_000, 3])]
+    codes = {"a": np.full(99, 10), "b": np.zeros(99, int)}
+    found = report(odd, said, codes, total=10_000.0)
+    empty = [alert for alert in found.alerts if alert.kind is Kind.EMPTY]
+    assert [alert.about for alert in empty] == [(("a",),)]
+    assert not empty[0].wrong
+
+
+@pytest.mark.parametrize(("declared", "said"), [(100_000, True), (5_000, False), (90, True), (None, False)])
+def test_a_declared_number_of_rows_far_from_the_noisy_one_is_said(declared, said):
+    rows = "" if declared is None else f"about_rows: {declared}\n"
+    odd = Schema.loads(rows + "columns:\n  a: {type: boolean}\n")
+    found = report(odd, [counts("a", [500, 500, 0])], {"a": np.zeros(99, int)})
+    assert any(alert.kind is Kind.ABOUT_ROWS for alert in found.alerts) == said

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import isnan
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from dpsynth.evaluation.custodian.charts import Scale, number, strip
 from dpsynth.evaluation.custodian.finding import Finding
 from dpsynth.evaluation.custodian.variables import FLAGGED
 from dpsynth.private import STAMP
 from dpsynth.release.report.charts import shorten
+from dpsynth.release.template import template
 
 NAME, NOTE = 120, 500
 """Characters of a name and of a sentence at most."""
@@ -68,6 +68,7 @@ def page(findings: Sequence[Finding], about: Mapping[str, Any]) -> str:
     return _template().render(
         stamp=STAMP,
         about=about,
+        doubts=about.get("doubts", ()),
         sections=[each for each in sections if each[3]],
         skipped=[title for _, title, _, groups in sections if not groups],
         cards=list(_cards(findings)),
@@ -118,21 +119,13 @@ def _cards(findings: Sequence[Finding]) -> Iterator[tuple[Finding, str]]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
+    return template(
+        __file__,
+        {"strip": strip, "isnan": isnan, "exceeds": exceeds},
         number=number,
         short=lambda text: shorten(str(text), NAME),
         said=lambda text: shorten(str(text), NOTE),
     )
-    environment.globals.update(strip=strip, isnan=isnan, exceeds=exceeds)
-    return environment.get_template("template.html")
 
 
 __all__ = ["page"]

@@ -19,6 +19,7 @@ from accountants.ledger.rows import today
 from dpsynth import private
 from dpsynth.errors import BundleError, SourceError
 from dpsynth.evaluation.custodian.attacks import Refit, run_attacks
+from dpsynth.evaluation.custodian.doubts import doubts
 from dpsynth.evaluation.custodian.fairness import fairness
 from dpsynth.evaluation.custodian.fidelity import fidelity
 from dpsynth.evaluation.custodian.finding import Finding, Tables
@@ -163,6 +164,7 @@ def evaluate(
         "left_out": left_out,
         "columns": len(schema.names),
         "questions": asdict(questions),
+        "doubts": doubts(tables, left_out, path, train, holdout),
     }
     claim = account.state.releases[said["release"]["id"]].claim
     refit = None if claim.public else Refitting(schema, claim)

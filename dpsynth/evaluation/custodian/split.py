@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dpsynth import private
 from dpsynth.encoding import unit_tokens
 from dpsynth.errors import BundleError
+from dpsynth.evaluation.custodian.doubts import pair_digest
 from dpsynth.evaluation.custodian.folder import check_private_target, write_private
 from dpsynth.kernel.sources import check_structure, open_source
 from dpsynth.schema import Schema
@@ -49,7 +50,9 @@ def split(table: Any, schema: Schema, holdout: float, out: Path | str, *, seed: 
     whole = pa.concat_tables(batches, promote_options="permissive") if batches else empty
     held = held_out(whole, schema.unit, holdout, np.random.default_rng(seed))
     parts = {TRAIN: whole.filter(pa.array(~held)), HOLDOUT: whole.filter(pa.array(held))}
-    return write_private(target, {name: private.stamped(part) for name, part in parts.items()}, schema.unit)
+    written = write_private(target, {name: private.stamped(part) for name, part in parts.items()}, schema.unit)
+    private.remember(pair_digest((written / TRAIN).read_bytes(), (written / HOLDOUT).read_bytes()))
+    return written
 
 
 def held_out(table: pa.Table, unit: str | None, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:

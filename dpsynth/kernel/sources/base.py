@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -22,6 +23,9 @@ BATCH = 65_536
 
 class Source(ABC):
     """A table that can be read from its first row to its last, as often as needed."""
+
+    kept: ClassVar[str] = ""
+    """How such a file holds its columns, for whoever misses one; the same whatever the file holds."""
 
     @property
     @abstractmethod
@@ -57,6 +61,7 @@ def check_structure(source: Source, schema: Schema) -> None:
     raise SourceError(
         f"the table lacks {what} {', '.join(repr(name) for name in lacking)}, which the schema declares, or has more "
         "than one of that name; names must agree to the letter: rename the table's columns or correct the schema"
+        f"{source.kept}"
     )
 
 

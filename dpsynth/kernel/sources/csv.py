@@ -14,7 +14,7 @@ import gzip
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import BinaryIO, cast, final
+from typing import BinaryIO, ClassVar, cast, final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,6 +46,8 @@ class CsvSource(Source):
     Raises:
         SourceError: it cannot be read, or has no line.
     """
+
+    kept: ClassVar[str] = " (columns of a CSV file are separated by commas, and its first line names them)"
 
     def __init__(self, path: str) -> None:
         self._path = path

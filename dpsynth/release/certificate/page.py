@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from dpsynth.release.certificate.chart import trade_off_chart
 from dpsynth.release.certificate.outline import figures, outline, shown
+from dpsynth.release.template import template
 
 
 def certificate_page(predicate: Mapping[str, Any]) -> str:
@@ -28,15 +28,7 @@ def certificate_page(predicate: Mapping[str, Any]) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("template.html")
+    return template(__file__)
 
 
 __all__ = ["certificate_page"]

@@ -8,11 +8,13 @@ from enum import StrEnum
 
 from dpsynth.constraints.checking import Checked
 from dpsynth.domain import Clique
-from dpsynth.release.report.margins import ColumnMargin
+from dpsynth.release.report.margins import FEW, ColumnMargin
 from dpsynth.release.report.verdicts import Fit, Verdict
 
-FEW = 10.0
-"""Rows, in standard deviations of the least noise, below which nothing of the table can be told."""
+DROWNED = 3.0
+"""Rows, in standard deviations of the least noise, below which nothing can be told; below `FEW`, little can."""
+FAR = 10.0
+"""Times by which the declared and the noisy number of rows differ before it is said."""
 
 
 class Kind(StrEnum):
@@ -25,6 +27,8 @@ class Kind(StrEnum):
     CONSTRAINT = "constraint"
     UNMEASURED = "unmeasured"
     NOISY = "too-noisy"
+    EMPTY = "empty"
+    ABOUT_ROWS = "about-rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,16 @@ def alerts(
     unseen: Sequence[Fit],
     held: Sequence[Checked],
     total: float,
+    about_rows: int | None = None,
 ) -> tuple[Alert, ...]:
-    """All that apply."""
-    return tuple(_all(columns, fits, unseen, held, total))
+    """All that apply.
+
+    Args:
+        columns, fits, unseen, held: what was made of the measurements.
+        total: noisy number of rows.
+        about_rows: what the schema declares of it.
+    """
+    return tuple(_all(columns, fits, unseen, held, total, about_rows))
 
 
 def _all(
@@ -61,15 +72,25 @@ def _all(
     unseen: Sequence[Fit],
     held: Sequence[Checked],
     total: float,
+    about_rows: int | None,
 ) -> Iterator[Alert]:
     least = min((c.sigma for c in columns if c.sigma is not None), default=0.0)
-    if total < FEW * least:
+    yield from _planned_for(total, about_rows, least)
+    if total < DROWNED * least:
         yield Alert(
             Kind.FEW_ROWS,
             "The real table seems to have so few rows that noise drowns them: nothing in this release says anything "
             "about it.",
         )
         return
+    if total < FEW * least:
+        yield Alert(
+            Kind.FEW_ROWS,
+            "The real table seems to have few rows beside the noise: even in the column that was measured best, the "
+            f"share of a value is known to plus or minus {200 * least / total:.0f} % of the rows only (two standard "
+            "deviations of noise).",
+            wrong=False,
+        )
     for kind, judged, seen in (
         (Kind.CONTRADICTION, fits, "The table contradicts what was measured, beyond what noise explains."),
         (Kind.UNSEEN, unseen, "The table contradicts counts that its model was fitted without."),
@@ -84,6 +105,15 @@ def _all(
             "Most rows hold values that the schema does not list, so these columns come out empty: the codebook is "
             "wrong, or written in another spelling than the table.",
             tuple((c.name,) for c in empty),
+        )
+    unfilled = [c for c in columns if c.empty]
+    if unfilled:
+        yield Alert(
+            Kind.EMPTY,
+            "Nearly every row is empty in these columns, as measured. If the real table has values there, they were "
+            "not read as such.",
+            tuple((c.name,) for c in unfilled),
+            wrong=False,
         )
     broken = [c for c in held if c.broken]
     if broken:
@@ -104,6 +134,21 @@ def _all(
             f"Too noisy to tell whether these columns are right: up to {100 * most:.0f} % of the rows may hold other "
             "values, unnoticed.",
             tuple((c.name,) for c in noisy),
+            wrong=False,
+        )
+
+
+def _planned_for(total: float, about_rows: int | None, least: float) -> Iterator[Alert]:
+    """Where the schema's number of rows is far from the noisy one: models and steps were chosen for another table."""
+    if about_rows is None or about_rows <= 0:
+        return
+    seems = max(total, 1.0)
+    if about_rows >= FAR * max(seems, DROWNED * least) or FAR * about_rows <= seems - DROWNED * least:
+        yield Alert(
+            Kind.ABOUT_ROWS,
+            f"The plan reckoned with about {about_rows:,} rows, as the schema declares (about_rows), but the real "
+            f"table seems to have about {seems:,.0f}: what to measure was chosen for another table. Declare a better "
+            "figure before another release.",
             wrong=False,
         )
 

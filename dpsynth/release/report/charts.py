@@ -95,8 +95,10 @@ def _width(character: str) -> float:
 
 
 def percent(share: float) -> str:
-    """With as many digits as a reader needs."""
+    """With as many digits as a reader needs. Beside few rows noise may make more than all of them."""
     value = 100 * share
+    if abs(value) >= 100.5:
+        return "over 100 %" if value > 0 else "below −100 %"
     if value == 0:
         return "0 %"
     if abs(value) < 0.01:

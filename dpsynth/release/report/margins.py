@@ -30,6 +30,10 @@ SIGNIFICANT = 3.0
 """Standard deviations of noise from which an out-of-domain count is reported: by chance once in 740 columns."""
 NEARLY = 0.99
 """Share of the rows, less two standard deviations of noise, from which a column holds one value alone, or none."""
+BLURRED = 0.05
+"""Noise of a share beyond which no such thing is said."""
+FEW = 10.0
+"""Rows, in standard deviations of noise, below which shares are told badly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class ColumnMargin:
         wrong_codebook: whether most rows are outside the codebook, so that the column comes out empty.
         remarks: what else its noisy counts say, a sentence each.
         cells: how many it has, whatever was merged.
+        empty: whether nearly every cell is missing, as measured.
     """
 
     name: str
@@ -81,6 +86,7 @@ class ColumnMargin:
     wrong_codebook: bool = False
     remarks: tuple[str, ...] = ()
     cells: int = 0
+    empty: bool = False
 
 
 def columns(
@@ -122,12 +128,13 @@ def columns(
             sigma=sigma,
             bars=_merge(every, ordered=column.ordered, special=special),
             outside=outside if found else None,
-            crowded=crowded,
+            crowded=crowded if total >= FEW * sigma else None,
             label=labels[name],
             fit=_headline([fit for fit in fits if fit.clique == (name,)]),
             wrong_codebook=outside is not None and found and outside[0] - 2 * outside[1] > total / 2,
             remarks=tuple(_remarks(column, parts, counts / total, sigma / total)),
             cells=len(cells),
+            empty=_empty(column, parts, counts / total, sigma / total),
         )
 
 
@@ -184,15 +191,20 @@ def _headline(fits: Sequence[Fit]) -> Fit | None:
     return min(fits, key=lambda fit: (fit.verdict is not Verdict.CONTRADICTS, -fit.least, fit.bound), default=None)
 
 
+def _empty(column: ColumnBase, parts: list[NDArray[np.int64]], shares: NDArray[np.float64], sigma: float) -> bool:
+    """Whether nearly every cell is missing, where noise lets that be told."""
+    missing = [i for i, part in enumerate(parts) if part.tolist() == [column.missing_code]]
+    return bool(missing) and sigma <= BLURRED and bool(shares[missing[0]] >= NEARLY - 2 * sigma)
+
+
 def _remarks(
     column: ColumnBase, parts: list[NDArray[np.int64]], shares: NDArray[np.float64], sigma: float
 ) -> Iterator[str]:
     """What a reader would otherwise stumble over, as far as it stands out of the noise."""
     values = [i for i, part in enumerate(parts) if int(part[0]) < column.cells]
-    if sigma > (1 - NEARLY) * 5:  # nothing of this can be told
+    if sigma > BLURRED:  # nothing of this can be told
         return
-    missing = [i for i, part in enumerate(parts) if part.tolist() == [column.missing_code]]
-    if missing and shares[missing[0]] >= NEARLY - 2 * sigma:
+    if _empty(column, parts, shares, sigma):
         yield "Empty in nearly every row, as measured."
     elif len(values) > 1 and max(shares[i] for i in values) >= NEARLY - 2 * sigma:
         yield "Nearly every row is in one cell, as measured: the column says next to nothing of anyone."
@@ -252,4 +264,4 @@ def _joined(labels: list[str]) -> str:
     return " or ".join(labels) if len(labels) <= 3 else f"{labels[0]} or {len(labels) - 1} others"
 
 
-__all__ = ["Bar", "ColumnMargin", "asked_moments", "columns", "unmeasured"]
+__all__ = ["FEW", "Bar", "ColumnMargin", "asked_moments", "columns", "unmeasured"]

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from accountants.certificate import chance_in_words
 from accountants.events import ADD_OR_REMOVE
@@ -17,6 +16,7 @@ from dpsynth.release.report.charts import bars, percent, shorten
 from dpsynth.release.report.promise import in_a_hundred
 from dpsynth.release.report.report import ReleaseReport
 from dpsynth.release.report.verdicts import ALPHA, CONFIDENCE, MATERIAL, Fit, Verdict
+from dpsynth.release.template import template
 
 MOST_LOOKS = 300
 MOST_FITS = 200
@@ -102,15 +102,8 @@ def _columns(clique: Iterable[str]) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
+    return template(
+        __file__,
         bars=bars,
         chance=chance_in_words,
         columns=_columns,
@@ -123,7 +116,6 @@ def _template() -> Template:
         tiny=_tiny,
         whole=_whole,
     )
-    return environment.get_template("template.html")
 
 
 __all__ = ["page"]

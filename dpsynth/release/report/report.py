@@ -86,7 +86,7 @@ class ReleaseReport:
             key_id=facts.key_id,
             total=facts.total,
             promise=Promise.of(facts.claim, facts.lifetime, facts.relation, tuple(draw.given)),
-            alerts=alerts(each, fits, unseen.fits if unseen else (), facts.held, facts.total),
+            alerts=alerts(each, fits, unseen.fits if unseen else (), facts.held, facts.total, schema.about_rows),
             spending=spending(facts.claim, facts.charged, facts.transcript, facts.evaluation),
             columns=each,
             joint=tuple(fit for fit in fits if len(fit.clique) > 1),

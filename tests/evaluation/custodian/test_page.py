@@ -60,7 +60,7 @@ def test_attacks_stand_beside_their_controls_and_the_sentence(html):
     high = page([Finding("privacy", "an attack", "", 0.9, 0.8, 1.0, 0.5, 0.99)], ABOUT)
     assert 'class="n flag">0.9</td>' in high
     both = [*findings()[:1], Finding("privacy", "a", "", 0.9, 0.8, 1.0, 0.5)]
-    assert "<b>1</b>of 1 attack figures exceed" in page(both, ABOUT)
+    assert "<b>1</b> of 1 attack figures exceed" in page(both, ABOUT)
 
 
 def test_strips_hold_every_figure_on_one_scale():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +21,10 @@ from dpsynth.evaluation.custodian.attacks.singling import singling
 from dpsynth.evaluation.custodian.attacks.space import Space
 from dpsynth.evaluation.custodian.attacks.targets import choose
 from dpsynth.evaluation.custodian.finding import Finding, Tables
+from dpsynth.progress import report
 
+STAGE = "attacks"
+Done = TypeVar("Done")
 Attack = Callable[[Case, np.random.Generator], list[Finding]]
 CAVEAT = "Attacks falsify, they never certify: that none of these succeeds does not show that the release is safe."
 UNCAUGHT = "A planted leak was not caught either: here this attack says nothing."
@@ -55,15 +59,34 @@ def run_attacks(
     case = Case(tables, targets, tables.synthetic, rng)
     guessed = tuple(sensitive) or ((target,) if target is not None else uncertain(case))
     attacks: list[Attack] = [copies, membership, partial(attributes, sensitive=guessed), linkage, singling, completion]
-    found = [finding for attack in attacks for finding in attack(case, rng)]
+    models = MODELS + MODELS // 4 if deep and refit is not None else 0
+    told = _Told(2 * len(attacks) + models)
+    found = [finding for attack in attacks for finding in told(attack(case, rng))]
     if deep:
-        found += shadows(case, rng, refit)
+        found += shadows(case, rng, refit, told=told)
     del case  # one release at a time is held in memory
     leak = Case(tables, targets, planted(tables, targets), rng)
-    caught = [finding for attack in attacks for finding in attack(leak, rng)]
+    caught = [finding for attack in attacks for finding in told(attack(leak, rng))]
     if deep and refit is not None:
-        caught += shadows(leak, rng, copied, MODELS // 4)
+        caught += shadows(leak, rng, copied, MODELS // 4, told=told)
     return _controlled(found, caught)
+
+
+class _Told:
+    """Counts what is done, and tells it.
+
+    Args:
+        steps: how many there are.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._done = steps, 0
+
+    def __call__(self, made: Done) -> Done:
+        """One more is made."""
+        self._done += 1
+        report(STAGE, min(0.99, self._done / self._steps))
+        return made
 
 
 def _controlled(found: list[Finding], caught: list[Finding]) -> list[Finding]:

@@ -7,6 +7,7 @@ normal laws with one spread, and their ratio at the release's own distance is it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -43,7 +44,14 @@ def copied(rows: pd.DataFrame, units: NDArray[np.int64], rng: np.random.Generato
     return rows.iloc[rng.permutation(len(rows))]
 
 
-def shadows(case: Case, rng: np.random.Generator, refit: Refit | None, models: int = MODELS) -> list[Finding]:
+def shadows(
+    case: Case,
+    rng: np.random.Generator,
+    refit: Refit | None,
+    models: int = MODELS,
+    *,
+    told: Callable[[pd.DataFrame], pd.DataFrame] = lambda released: released,
+) -> list[Finding]:
     """AUROC and hits at few false alarms of the likelihood ratio, by unit.
 
     Args:
@@ -51,6 +59,7 @@ def shadows(case: Case, rng: np.random.Generator, refit: Refit | None, models: i
         rng: for the halves and the drawing.
         refit: see `Refit`; without it the attack is not made.
         models: how many shadow models; at least 4, an even number.
+        told: is given each of their tables when it is there.
     """
     if refit is None:
         why = "Nothing was given to fit the generator again, or it started from a public table."
@@ -64,7 +73,7 @@ def shadows(case: Case, rng: np.random.Generator, refit: Refit | None, models: i
     scores = np.empty((models, len(attacked)))
     for i, members in enumerate(inside):
         chosen = members[units]
-        released = refit(rows[chosen], units[chosen], rng)
+        released = told(refit(rows[chosen], units[chosen], rng))
         scores[i] = _closeness(Case(tables, targets, released, rng))
     ratio = _likelihood_ratio(_closeness(case), scores, inside[:, attacked])
     cut = len(targets.train.starts)
