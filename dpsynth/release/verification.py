@@ -25,7 +25,7 @@ from accountants.errors import KeyFileError
 from accountants.keys import PublicKey
 from accountants.recomputation import CertificateError, Recomputed, issuer_of, recompute
 from dpsynth.errors import BundleError
-from dpsynth.release.bundle import BEFORE_JSON, CERTIFICATE, FILES, PAGE, REPORT_JSON, SCHEMA, SUBJECTS, TABLE
+from dpsynth.release.bundle import BEFORE, CERTIFICATE, FILES, LATER, PAGE, SCHEMA, SUBJECTS, TABLE
 from dpsynth.release.certificate import certificate_page
 from dpsynth.release.software import software
 from dpsynth.schema import Schema
@@ -161,7 +161,7 @@ def _check_names(folder: Path) -> None:
     if not folder.is_dir():
         raise _BrokenError("it is a file; name the release folder" if folder.exists() else "there is no such folder")
     found = {entry.name: entry for entry in os.scandir(folder)}
-    missing = [name for name in FILES if name not in found and name != REPORT_JSON]  # see `_check_files`
+    missing = [name for name in FILES if name not in found and name not in LATER]  # see `_check_files`
     if missing:
         raise _BrokenError(f"the release lacks {', '.join(missing)}")
     extra = sorted(set(found) - set(FILES))
@@ -207,11 +207,11 @@ def _check_signature(envelope: Envelope, statement: dict[str, Any], trusted: Map
 
 def _check_files(folder: Path, said: Recomputed) -> None:
     names = sorted(said.subjects)
-    if names not in (sorted(SUBJECTS), sorted(BEFORE_JSON)):
+    if names not in (sorted(SUBJECTS), sorted(BEFORE)):
         raise _BrokenError("the certificate does not sign exactly the files of a release")
-    if (REPORT_JSON in names) is not (folder / REPORT_JSON).exists():
-        lacks = REPORT_JSON in names
-        raise _BrokenError(f"{'the release lacks' if lacks else 'nobody signed the file'} {REPORT_JSON}")
+    for name in LATER:
+        if (name in names) is not (folder / name).exists():
+            raise _BrokenError(f"{'the release lacks' if name in names else 'nobody signed the file'} {name}")
     for name in names:
         with (folder / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != said.subjects[name]:
