@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,31 @@ def read_predicate(folder: Path | str) -> Mapping[str, Any]:
     except OSError as error:
         reason = error.strerror or "unreadable"
     raise _unreadable(folder, reason)
+
+
+def read_signed(folder: Path | str, names: Sequence[str]) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+    """Files of a release folder, each with the digest that its certificate names, and what the certificate says.
+
+    Whether the signature is good and whose it is, `verify` tells.
+
+    Raises:
+        BundleError: there is no certificate, or a file is missing or another one.
+    """
+    predicate = read_predicate(folder)
+    problem = ""
+    try:
+        _, statement = _open(_read(Path(folder) / CERTIFICATE))
+        digests = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
+        files = {name: (Path(folder) / name).read_bytes() for name in names}
+        wrong = [name for name in names if hashlib.sha256(files[name]).hexdigest() != digests.get(name)]
+        if not wrong:
+            return files, predicate
+        problem = f"{wrong[0]} is not the file that was certified"
+    except OSError as error:
+        problem = f"it lacks {Path(str(error.filename)).name}, as releases before 0.2.0 do"
+    except (KeyError, TypeError):
+        problem = "its certificate names no files"
+    raise BundleError(f"cannot use the release {folder}: {problem}; 'dpsynth verify' says more")
 
 
 def _unreadable(folder: Path | str, reason: str) -> BundleError:
@@ -329,4 +354,14 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= 60 else text[:60] + "...")
 
 
-__all__ = ["BROKEN", "INTACT", "UNKNOWN_SIGNER", "Finding", "Verification", "read_origin", "read_predicate", "verify"]
+__all__ = [
+    "BROKEN",
+    "INTACT",
+    "UNKNOWN_SIGNER",
+    "Finding",
+    "Verification",
+    "read_origin",
+    "read_predicate",
+    "read_signed",
+    "verify",
+]
