@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from dpsynth.analysis.looked import Looked
 from dpsynth.analysis.naive import Found, Rows
 from dpsynth.analysis.refits import Refits
 from dpsynth.analysis.regression import least_squares
-from dpsynth.analysis.values import Values
+from dpsynth.analysis.values import Values, numbers
 from dpsynth.encoding import Encoder
 from dpsynth.errors import NotSupported
 from dpsynth.release import Release
@@ -146,13 +147,13 @@ class Analysis:
             for a in schema.domain.attributes
         }
         rows = Rows(schema, frame, Encoder(schema).encode(frame))
-        return cls(
-            schema, said, looked, Margins(evidence, weights, frozenset(schema.hints.fine)), rows, given, level, about
-        )
+        moments = frozenset(s.attribute for s in looked.moments.scores) if looked.moments else frozenset()
+        margins = Margins(evidence, weights, frozenset(schema.hints.fine), moments)
+        return cls(schema, said, looked, margins, rows, given, level, about)
 
     def mean(self, column: str) -> Interval:
         """The mean of a column of numbers, over the rows that have one."""
-        values = reading.numbers(self.schema, reading.column_in(self.schema, column))
+        values = numbers(self.schema, reading.column_in(self.schema, column))
         return self._average(f"mean {values.name}", values)
 
     def proportion(self, question: str) -> Interval:
@@ -164,17 +165,14 @@ class Analysis:
         """``OUTCOME by GROUPS``: the second group's mean less the first's, or ``OUTCOME by COLUMN: A - B``."""
         values, one, two = reading.compared_in(self.schema, compared)
         solved = difference(self.margins, values, one, two)
-        return self._told(
-            f"difference {values.name} by {one.name} less {two.name}",
-            solved,
-            lambda: self.rows.difference(values, one, two),
-        )
+        name = f"difference of {values.name}, {one.name} less {two.name}"
+        return self._told(name, solved, lambda: self.rows.difference(values, one, two))
 
     def effect(self, asked: str) -> Interval:
         """``OUTCOME of TREATMENT given COLUMN + COLUMN``: the groups' difference, standardised over the columns."""
         values, one, two, given = reading.effect_in(self.schema, asked)
         solved = effect(self.margins, values, one, two, given)
-        name = f"effect on {values.name} of {one.name} less {two.name} given {', '.join(given)}"
+        name = f"effect on {values.name}, {one.name} less {two.name}, given {', '.join(given)}"
         return self._told(name, solved, lambda: self.rows.effect(values, one, two, given))
 
     def regress(self, formula: str) -> tuple[Interval, ...]:
@@ -193,7 +191,7 @@ class Analysis:
                         "synthetic rows would say, of which columns were supplied; ask about the table"
                     )
                 each = replace(each, sampling=known[1] * scale)
-            found.append(self._told(f"regression {outcome.name} on {name}", each, lambda known=known: known))
+            found.append(self._told(f"regression of {outcome.name} on {name}", each, partial(_same, known)))
         return tuple(found)
 
     def _average(self, name: str, values: Values) -> Interval:
@@ -247,6 +245,10 @@ class Analysis:
     def measured(self) -> Sequence[tuple[str, ...]]:
         """Every set of columns that was counted together: what can be asked of several."""
         return self.margins.evidence.measured
+
+
+def _same(found: Found | None) -> Found | None:
+    return found
 
 
 __all__ = ["ABOUT", "Analysis", "Interval"]

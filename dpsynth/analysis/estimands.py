@@ -74,11 +74,13 @@ class Margins:
         evidence: sums over rows.
         weights: for every column the probability of each base code given its merged cell.
         fine: columns on fine grids, merged into bins: what lies inside one lies close together.
+        moments: columns of which second moments were measured.
     """
 
     evidence: Evidence
     weights: Mapping[str, Floats]
     fine: Collection[str] = ()
+    moments: Collection[str] = ()
 
     def merged(self, values: Values, *, exact: bool = False) -> Values:
         """Values over the merged cells of their column.
@@ -163,6 +165,11 @@ class Margins:
             with_ = {a: sorted({b for c in self.evidence.measured if a in c for b in c} - {a}) for a in columns}
             told = "; ".join(f"{a!r} with {', '.join(map(repr, others)) or 'none'}" for a, others in with_.items())
             names = ", ".join(map(repr, columns[:-1])) + f" and {columns[-1]!r}"
+            if set(columns) <= set(self.moments):
+                hint = (
+                    "; their second moments were, of rows held to a norm, which tables of refitted models follow "
+                    f"(--write-tables){hint}"
+                )
             raise NotSupported(
                 f"{names} were never counted together, so nothing is known of them; counted was {told}{hint}"
             )
@@ -190,7 +197,8 @@ def average(margins: Margins, values: Values) -> Solved:
     merged = _ratio(rows, coarse.valid, coarse.mean)
     wide = coarse.valid * (coarse.mean - merged) / float(rows @ coarse.valid)
     noise = evidence.sum({(a,): wide}).variance
-    counts, value, base, weights = rows, merged, dict[str, Floats](), {(a,): wide}
+    counts, value, base = rows, merged, dict[str, Floats]()
+    weights: dict[Clique, Floats] = {(a,): wide}
     notes: tuple[str, ...] = ()
     reach = coarse
     if not values.same_inside(evidence.maps[a], margins.weights[a]):

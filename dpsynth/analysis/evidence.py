@@ -80,6 +80,7 @@ class Evidence:
         self.domain = Domain.of({a: int(self.maps[a].max()) + 1 for a in base.attributes})
         self._looks = [look for answer in answers if (look := self._look(answer)) is not None]
         self._sums: dict[tuple[int, Clique], Floats] = {}
+        self._known: dict[Clique, dict[int, float]] = {}
 
     @property
     def measured(self) -> tuple[Clique, ...]:
@@ -178,13 +179,16 @@ class Evidence:
 
     def _sources(self, part: Clique) -> dict[int, float]:
         """The looks that say something of a component, and their weights by precision."""
+        if part in self._known:
+            return self._known[part]
         precision: dict[int, float] = {}
         for i, look in enumerate(self._looks):
             if set(part) <= set(look.clique):
                 sizes = dict(zip(look.clique, look.values.shape, strict=True))
                 merged = prod(sizes.values()) / prod(self.domain[a] for a in part)
                 precision[i] = 1.0 / (look.variance * merged)
-        return self._shares(precision, part)
+        self._known[part] = self._shares(precision, part)
+        return self._known[part]
 
     def _within(self, attribute: str) -> dict[int, float]:
         """The looks that tell base cells of one merged cell apart."""
@@ -231,8 +235,9 @@ class Evidence:
         order = [part.index(a) for a in look.clique if a in part]
         shape = tuple(n if a in part else 1 for a, n in zip(look.clique, look.values.shape, strict=True))
         spread = component.transpose(order).reshape(shape)
-        known = coefficients.get(i)
-        coefficients[i] = np.broadcast_to(spread, look.values.shape) + (0.0 if known is None else known)
+        if i not in coefficients:
+            coefficients[i] = np.zeros(look.values.shape)
+        coefficients[i] += spread
 
 
 def _subsets(clique: Clique) -> list[Clique]:

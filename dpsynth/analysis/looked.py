@@ -54,7 +54,8 @@ class Looked:
             raise NotSupported(
                 f"the measurements are not those of a recipe this version knows; {problem or 'ask for others'}"
             )
-        cleaning = Cleaning(*(getattr(recipe, name, 0.0) for name in ("denoise", "merge_below", "group_below")))
+        settings = {name: recipe.parameters().get(name, 0.0) for name in ("denoise", "merge_below", "group_below")}
+        cleaning = Cleaning(bool(settings["denoise"]), settings["merge_below"], settings["group_below"])
         after = counts[len(names) : 2 * len(names)]
         own = [a for a in names if a not in schema.hints.fine]
         twice = [c.clique for c in after] == [(a,) for a in names] and all(

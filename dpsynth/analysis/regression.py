@@ -120,10 +120,10 @@ def _in_pairs(margins: Margins, outcome: Values, terms: Sequence[Values], column
                 part = inverse[k, i] * contrast[j] * product
                 weights[clique] = weights[clique] + part if clique in weights else part
         base: dict[str, Floats] = {}
-        for i, (values, merged, by_cell) in enumerate(zip(asked, held, sums, strict=True), start=1):
+        for i, (own_values, merged, by_cell) in enumerate(zip(asked, held, sums, strict=True), start=1):
             own = inverse[k, i] * (by_cell @ contrast) if i < size - 1 else 0.0
             moved = merged.valid * (own + contrast[i] * (by_cell[:, :-1] @ inverse[k]))
-            _join(base, margins.drift(values, merged, moved))
+            _join(base, margins.drift(own_values, merged, moved))
         found[term.name] = Solved(float(beta[k]), weights, None, base, _notes(margins, *asked))
     return _stretched(margins, found, held[-1])
 

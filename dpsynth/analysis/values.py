@@ -47,7 +47,7 @@ class Values:
 
     def merged(self, map_: NDArray[np.int64], weights: Floats) -> Values:
         """Over merged cells, within which rows are spread as `weights` say."""
-        held = np.bincount(map_, weights * self.valid)
+        held = np.bincount(map_, weights * self.valid).astype(np.float64)
         share = np.where(held > 0, held, 1.0)
 
         def mean(each: Floats) -> Floats:
