@@ -76,7 +76,7 @@ class Evidence:
         self.base = base
         self.maps = {a: np.arange(size) for a, size in base.sizes.items()}
         for answer in sorted(answers, key=lambda each: len(each.clique) > 1):
-            self.maps |= {a: map_ for a, map_ in (answer.recoding or {}).items() if a in base}
+            self.maps |= {a: map_ for a, map_ in (answer.recoding or {}).items() if a in base and _whole(map_, base[a])}
         self.domain = Domain.of({a: int(self.maps[a].max()) + 1 for a in base.attributes})
         self._looks = [look for answer in answers if (look := self._look(answer)) is not None]
         self._sums: dict[tuple[int, Clique], Floats] = {}
@@ -238,6 +238,11 @@ class Evidence:
         if i not in coefficients:
             coefficients[i] = np.zeros(look.values.shape)
         coefficients[i] += spread
+
+
+def _whole(map_: Integers, size: int) -> bool:
+    """Whether it maps every code, onto all of 0, 1, ..."""
+    return len(map_) == size and int(map_.min()) >= 0 and int(np.bincount(map_).min()) > 0
 
 
 def _subsets(clique: Clique) -> list[Clique]:

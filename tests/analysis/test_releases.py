@@ -1,7 +1,9 @@
 """Release folders analysed: files, refits, tables and the command."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -154,3 +156,13 @@ def test_only_what_was_certified_is_read(released, tmp_path):
     (folder / "measurements.json").unlink()
     assert "it lacks measurements.json, as releases before 0.2.0 do" in run(folder, "--mean", "age").output
     assert "cannot read the certificate" in run(tmp_path, "--mean", "age").output
+
+
+def test_the_page_runs_as_typed(released, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+    monkeypatch.chdir(shutil.copytree(released("mst"), tmp_path / "release").parent)
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(block, {})
+    shown = [line[2:].split("#")[0] for line in re.findall(r"```console\n(.*?)```", page, re.DOTALL)[0].splitlines()]
+    options = {name for parameter in main.commands["analyse"].params for name in parameter.opts}
+    assert {word for line in shown for word in line.split() if word.startswith("--")} <= options
