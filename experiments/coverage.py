@@ -62,6 +62,13 @@ BRFSS = {
     "regress": ["Diabetes_binary ~ HighBP", "Diabetes_binary ~ HighBP + BMI", "PhysHlth ~ HighBP + Income"],
     "effect": ["Diabetes_binary of HighBP given GenHlth"],
 }
+SUPPORT = {
+    "mean": ["age", "slos", "totcst", "avtisst", "meanbp", "crea"],
+    "proportion": ["hospdead=true", "sex=male", "age<60"],
+    "difference": ["hospdead by sex", "age by hospdead", "slos by hospdead", "avtisst by hospdead"],
+    "regress": ["hospdead ~ sex"],
+    "effect": ["hospdead of sex given dzclass"],
+}
 
 
 def adult(data: Path) -> tuple[pd.DataFrame, Schema]:
@@ -89,7 +96,15 @@ def brfss(data: Path) -> tuple[pd.DataFrame, Schema]:
     return pd.read_parquet(data / "brfss2015_diabetes.parquet")[names], schema
 
 
-POPULATIONS = {"adult_coded": (adult, ADULT), "brfss2015_diabetes": (brfss, BRFSS)}
+def support(data: Path) -> tuple[pd.DataFrame, Schema]:
+    """Nine columns of SUPPORT2, numbers on fine grids."""
+    names = ["hospdead", "sex", "dzclass", "age", "slos", "totcst", "avtisst", "meanbp", "crea"]
+    whole = Schema.from_yaml(ROOT / "tests" / "data" / "support2.yaml")
+    schema = Schema(columns=tuple(whole.column(name) for name in names))
+    return pd.read_parquet(data / "support2.parquet")[names], schema
+
+
+POPULATIONS = {"adult_coded": (adult, ADULT), "brfss2015_diabetes": (brfss, BRFSS), "support2": (support, SUPPORT)}
 
 
 def ask(analysis: Analysis, kind: str, text: str):

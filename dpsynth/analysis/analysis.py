@@ -148,7 +148,7 @@ class Analysis:
         }
         rows = Rows(schema, frame, Encoder(schema).encode(frame))
         moments = frozenset(s.attribute for s in looked.moments.scores) if looked.moments else frozenset()
-        margins = Margins(evidence, weights, frozenset(schema.hints.fine), moments)
+        margins = Margins(evidence, weights, moments)
         return cls(schema, said, looked, margins, rows, given, level, about)
 
     def mean(self, column: str) -> Interval:
@@ -210,6 +210,9 @@ class Analysis:
                     f"rows of one {self.schema.unit} may be alike: sampling variance is that of rows times "
                     f"{self.schema.at_most}, the most it can be"
                 )
+        if self.schema.unit is not None:
+            kept = "one row" if self.schema.at_most == 1 else f"{self.schema.at_most} rows"
+            notes.append(f"at most {kept} of each {self.schema.unit} were counted")
         half = z * (noise + sampling + solved.merging) ** 0.5
         found = None if self.given else naive()
         beside = None if found is None else (found[0], found[0] - z * found[1] ** 0.5, found[0] + z * found[1] ** 0.5)

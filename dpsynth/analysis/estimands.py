@@ -24,8 +24,6 @@ CLEAR = 5.0
 """Standard deviations of noise that the rows of a group must stand out by: a ratio over fewer is too skewed."""
 _OVERLAP = 0.8
 """Least share of the rows in strata where both groups are clear, for an effect."""
-_BASE_NOISE = 2.0
-"""Most variance, compared with that over merged cells, for which a mean is taken over base cells."""
 _APART = 0.01
 """Least eigenvalue of the predictors' correlations at which they are told apart."""
 _HIDDEN = 0.25
@@ -73,13 +71,11 @@ class Margins:
     Attributes:
         evidence: sums over rows.
         weights: for every column the probability of each base code given its merged cell.
-        fine: columns on fine grids, merged into bins: what lies inside one lies close together.
         moments: columns of which second moments were measured.
     """
 
     evidence: Evidence
     weights: Mapping[str, Floats]
-    fine: Collection[str] = ()
     moments: Collection[str] = ()
 
     def merged(self, values: Values, *, exact: bool = False) -> Values:
@@ -98,7 +94,7 @@ class Margins:
                 "together, since one alone would have drowned in noise; its share of all rows can be asked"
             )
         coarse = values.merged(map_, weights)
-        if values.column in self.fine or values.same_inside(map_, weights):
+        if values.same_inside(map_, weights):
             return coarse
         noise = self.evidence.base_variance(values.column)
         if not np.isfinite(noise):
@@ -189,43 +185,36 @@ class Margins:
 
 
 def average(margins: Margins, values: Values) -> Solved:
-    """The mean of a column, or the share of a question, over the rows that have a value: a ratio of two sums."""
+    """The mean of a column, or the share of a question, over the rows that have a value: a ratio of two sums.
+
+    Taken over base cells, which nothing was merged in; over merged ones where no others were counted.
+    """
     evidence, a = margins.evidence, values.column
-    coarse = values.merged(evidence.maps[a], margins.weights[a])
-    margins.clear((a,), coarse.valid, f"the rows with a value of {a!r}")
-    rows = evidence.margin((a,))
-    merged = _ratio(rows, coarse.valid, coarse.mean)
-    wide = coarse.valid * (coarse.mean - merged) / float(rows @ coarse.valid)
-    noise = evidence.sum({(a,): wide}).variance
-    counts, value, base = rows, merged, dict[str, Floats]()
-    weights: dict[Clique, Floats] = {(a,): wide}
-    notes: tuple[str, ...] = ()
-    reach = coarse
-    if not values.same_inside(evidence.maps[a], margins.weights[a]):
-        try:
-            counts = evidence.column(a)
-            value = _ratio(counts, values.valid, values.mean)
-            base = {a: values.valid * (values.mean - value) / float(counts @ values.valid)}
-            known = evidence.sum({}, base).variance
-        except KeyError:
-            known = np.inf
-        if values.question or a not in margins.fine or known <= _BASE_NOISE * noise:
-            weights, reach = {}, values
-            if not np.isfinite(known):
-                raise NotSupported(f"{values.name!r} was counted with other values only, never alone")
-        else:
-            value, base, counts = merged, {}, rows
-    if values.question:
-        sampling = value * (1 - value) if 0 < value < 1 else 0.0
-        sampling /= max(float(rows @ coarse.valid), 1.0)
+    merged = values.merged(evidence.maps[a], margins.weights[a])
+    margins.clear((a,), merged.valid, f"the rows with a value of {a!r}")
+    exact = values.same_inside(evidence.maps[a], margins.weights[a])
+    if exact or not np.isfinite(evidence.base_variance(a)):
+        if not exact and values.question:
+            raise NotSupported(f"{values.name!r} was counted together with other values only, never alone")
+        counts, own = evidence.margin((a,)), merged
     else:
-        squares = np.square(coarse.mean - value) + coarse.variance
-        sampling = float(np.maximum(rows, 0) @ (coarse.valid * squares)) / float(rows @ coarse.valid) ** 2
-    if reach.reach.max() > 0:
-        inside = np.maximum(counts if len(counts) == len(reach.valid) else rows, 0) * reach.valid
-        most = float(inside @ reach.reach / inside.sum())
+        counts, own = evidence.column(a), values
+    held = float(counts @ own.valid)
+    value = _ratio(counts, own.valid, own.mean)
+    slope = own.valid * (own.mean - value) / held
+    if values.question:
+        sampling = value * (1 - value) / held if 0 < value < 1 else 0.0
+    else:  # by merged cells: those of base cells are mostly noise where values are large and rare
+        squares = np.square(merged.mean - value) + merged.variance
+        sampling = float(np.maximum(evidence.margin((a,)), 0) @ (merged.valid * squares)) / held**2
+    notes: tuple[str, ...] = ()
+    if own.reach.max() > 0:
+        inside = np.maximum(counts, 0) * own.valid
+        most = float(inside @ own.reach / inside.sum())
         notes = (f"values are known to their bin only: where inside they lie may shift it by up to {most:.3g}",)
-    return Solved(value, weights, sampling, base, notes)
+    if own is merged:
+        return Solved(value, {(a,): slope}, sampling, notes=notes)
+    return Solved(value, {}, sampling, {a: slope}, notes)
 
 
 _LYING = (

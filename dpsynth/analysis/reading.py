@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from difflib import get_close_matches
 
 from dpsynth.analysis.values import Values, numbers, question
@@ -54,12 +55,15 @@ def outcome_in(schema: Schema, text: str) -> Values:
 
 
 def groups_in(schema: Schema, text: str) -> tuple[Values, Values]:
-    """``column`` with two values (the second less the first), or ``column: A - B``.
+    """``column`` with two values (the second less the first), ``column: A - B``, or a question (its rows less others).
 
     Raises:
         NotSupported: it names no two groups.
     """
     head, colon, tail = text.partition(":") if text.strip() not in schema.names else (text, "", "")
+    if not colon and head.strip() not in schema.names and _COMPARISON.search(head):
+        asked = question_in(schema, head)
+        return asked, replace(asked, name=f"not {asked.name}", mean=asked.valid - asked.mean)
     name = column_in(schema, head)
     labels = Encoder(schema).decode_labels(name)[: schema.column(name).cells]
     if not colon:

@@ -4,7 +4,7 @@ The real counts are the noisy ones less noise nobody knows. Under a flat prior t
 ones as the noise is, and an answer with fresh noise is a draw of them (the posterior that NAPSU-MQ approximates, Räisä,
 Jälkö, Kaski, Honkela 2023). Tables of *one* model would differ by the drawing of rows alone, and hide the noise.
 
-Which margins were chosen, which cells merged and how rows lie inside them is kept as released.
+Which margins were chosen and which cells merged is kept as released; how rows lie inside bins of fine grids, too.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dpsynth.generators.drawing import draw_rows
 from dpsynth.generators.moment_look import read
 from dpsynth.generators.one_ways import OneWays
 from dpsynth.generators.raked_rounds import RakedRounds, particles_for
+from dpsynth.generators.recoding import Recoding, proportions
 from dpsynth.graphical import GraphicalModel, JunctionTree, Measurement, RakedModel, estimate, measured
 from dpsynth.graphical.estimation import fitted
 from dpsynth.graphical.factor import Array
@@ -73,7 +74,8 @@ class Refits:
         known = OneWays.first(self._schema.domain, looked.first, looked.hints, looked.cleaning)
         if looked.second:
             known = known.second(looked.second, looked.hints, looked.cleaning)
-        one_ways = replace(known, recoding=self.recoding).merged
+        recoding = self.recoding if rng is None else self._spread_anew(known)
+        one_ways = replace(known, recoding=recoding).merged
         measurements = [*one_ways, *measured(looked.rest)]
         domain = self.recoding.domain
         inside = [m for m in measurements if self._tree.bag_of(m.clique) is not None]
@@ -97,7 +99,7 @@ class Refits:
         found: GraphicalModel | RakedModel[GraphicalModel] = graphical
         if beyond and (particles := particles_for(graphical.total, len(measurements))):
             found = self._raked(graphical, measurements, particles, moments, potentials, within)
-        model = constrained(MarginalModel(self.recoding, found), self._schema.rules)
+        model = constrained(MarginalModel(recoding, found), self._schema.rules)
         assert isinstance(model, MarginalModel)
         return model
 
@@ -131,6 +133,22 @@ class Refits:
             return None
         found = self._read(looked, one_ways)
         return None if found is None else found.only(self._told)
+
+    def _spread_anew(self, known: OneWays) -> Recoding:
+        """The released cells, and inside those merged of listed values rows as these one-ways have them."""
+        weights = dict(self.recoding.weights)
+        for one_way in known.clean:
+            (a,) = one_way.clique
+            if a in self._looked.hints.fine:
+                continue
+            map_, own = self.recoding.maps[a], weights[a].copy()
+            for cell in np.flatnonzero(np.bincount(map_) > 1):
+                inside = np.flatnonzero((map_ == cell) & (np.arange(len(map_)) != self._looked.hints.out_of_domain[a]))
+                if len(inside):
+                    own[map_ == cell] = 0.0
+                    own[inside] = proportions(one_way.values[inside], float(one_way.values[inside].sum()))
+            weights[a] = own
+        return Recoding.of(self.recoding.base, self.recoding.maps, weights, self.recoding.empty)
 
     def _raked(
         self,

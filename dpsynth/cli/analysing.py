@@ -35,7 +35,7 @@ def _asked(name: str, metavar: str, text: str) -> Callable[[Callable[..., None]]
 @click.argument("release", type=click.Path())
 @_asked("mean", "COLUMN", "Mean of a column of numbers.")
 @_asked("proportion", "QUESTION", "Share of COLUMN=VALUE, COLUMN<NUMBER or COLUMN>=NUMBER.")
-@_asked("difference", "'OUTCOME by COLUMN'", "Second value less the first; of others 'OUTCOME by COLUMN: A - B'.")
+@_asked("difference", "'OUTCOME by COLUMN'", "Second value less the first; or 'by COLUMN: A - B', 'by COLUMN<NUMBER'.")
 @_asked("effect", "'OUTCOME of COLUMN given COLUMNS'", "The same, standardised over columns joined by +.")
 @_asked("regress", "'Y ~ X + X'", "Least squares; categories by value, C(COLUMN) for codes.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Of the intervals.")

@@ -155,7 +155,7 @@ def test_rows_of_one_unit_may_all_be_alike():
     several = Schema(columns=SCHEMA.columns, unit="patient", at_most=4)
     one, four = (Analysis.made(s, said, frame).mean("score") for s in (SCHEMA, several))
     assert four.sampling == pytest.approx(2 * one.sampling)
-    assert "rows times 4" in four.notes[-1]
+    assert "rows times 4" in four.notes[-2]
 
 
 def test_with_columns_supplied_the_table_is_not_asked():
@@ -181,6 +181,7 @@ def test_with_columns_supplied_the_table_is_not_asked():
         ("difference", "ill by stage", "has 3 values; say which to compare, as stage: III - I"),
         ("difference", "ill by stage: IV - I", "does not name two values of 'stage'"),
         ("difference", "ill by ill", "asked for twice"),
+        ("difference", "ill by score<3", "never counted together"),
         ("difference", "score by drug", "'score' were never counted together"),
         ("difference", "score by drug", "'drug' with 'ill'; 'score' with none"),
         ("effect", "ill of drug given stage", "regression, where the coefficient of 'drug' is adjusted"),
@@ -198,6 +199,17 @@ def test_what_cannot_be_answered_says_why_and_what_can(kind, text, says):
     with pytest.raises(NotSupported) as refused:
         getattr(analysis, kind)(text)
     assert says in str(refused.value)
+
+
+def test_a_question_parts_its_rows_from_all_others():
+    table = counted(SAMPLE)
+    analysis = Analysis.made(SCHEMA, measurements(table, None, PAIRS, 0), SAMPLE)
+    with_score = SAMPLE.dropna(subset="score")
+    low, high = (with_score.loc[with_score["score"].lt(3) == side, "ill"].mean() for side in (True, False))
+    assert analysis.difference("ill by score<3").estimate == pytest.approx(low - high)
+    assert analysis.difference("ill by stage=III").estimate == pytest.approx(
+        SAMPLE.loc[SAMPLE["stage"] == "III", "ill"].mean() - SAMPLE.loc[SAMPLE["stage"] != "III", "ill"].mean()
+    )
 
 
 def test_groups_that_noise_drowns_are_refused():
