@@ -6,6 +6,7 @@ DpsynthError
 ├── ModelStoreError               a stored model is missing, damaged or not the one asked for
 ├── PlanFileError (ValueError)    a plan that cannot be read, or whose parts do not fit each other
 ├── QuestionError (ValueError)    a private report is asked what no table of the schema could answer
+├── NotSupported (ValueError)     a question that noisy margins cannot answer; it says what can be asked
 ├── KernelError                   a look failed after its charge; its details are withheld
 ├── SchemaError (ValueError)      the public description of the table is wrong
 └── SourceError (ValueError)      the rows cannot be reached, or their structure does not fit the schema
@@ -39,6 +40,10 @@ class QuestionError(DpsynthError, ValueError):
     """A private report is asked what no table of its schema could answer. Nothing was read or noted."""
 
 
+class NotSupported(DpsynthError, ValueError):
+    """An analysis asks what the noisy margins of a release cannot answer. It says what they can."""
+
+
 class KernelError(DpsynthError):
     """A look failed inside the kernel after it was charged. Carries no detail: any might quote a row."""
 
@@ -56,6 +61,7 @@ __all__ = [
     "DpsynthError",
     "KernelError",
     "ModelStoreError",
+    "NotSupported",
     "PlanFileError",
     "QuestionError",
     "SchemaError",

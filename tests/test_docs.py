@@ -116,7 +116,7 @@ def test_a_model_whose_folder_was_not_written_is_drawn_from_as_shown(tmp_path, m
     with pytest.raises(dp.DpsynthError, match="it is a file"):
         release.write("taken")
     exec(block, {})
-    assert len(list(Path("again").iterdir())) == len(list(release.write("elsewhere").iterdir())) == 7
+    assert len(list(Path("again").iterdir())) == len(list(release.write("elsewhere").iterdir())) == 8
 
 
 def test_no_two_pages_open_an_account_of_one_name():

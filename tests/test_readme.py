@@ -40,7 +40,7 @@ def test_the_python_blocks_run_on_the_schema_shown(tmp_path, monkeypatch):
     names = {"patients": patients()}
     for block in blocks("python"):
         exec(block, names)
-    assert len(list(Path("release").iterdir())) == 7
+    assert len(list(Path("release").iterdir())) == 8
 
 
 def test_every_command_shown_exists():

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dpsynth.cli.analysing import analyse
 from dpsynth.cli.auditing import audit
 from dpsynth.cli.evaluating import evaluate, split
 from dpsynth.cli.inspecting import inspect_
@@ -74,7 +75,7 @@ def demo(out: str) -> None:
 
 
 _COMMANDS = (
-    *(inspect_, plan, profile, release, sample, verify_, certificate),
+    *(inspect_, plan, profile, release, sample, verify_, certificate, analyse),
     *(schema, ledger, keys, split, evaluate, audit, demo),
 )
 for _command in _COMMANDS:

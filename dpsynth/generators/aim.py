@@ -38,7 +38,7 @@ _BEYOND_SIGNAL = 4000.0
 """Rows over sigma (of a first round's measurement) from which the rounds beyond the tree get all of their share: where
 there is less signal the tree has room for all that can be told from noise."""
 
-_FALSE, _MOMENT_ROOM = 0.1, 0.3
+FALSE, _MOMENT_ROOM = 0.1, 0.3
 """Share of the moments fitted that may be nothing but noise; share of the model's room for their pairs."""
 
 _NEGLIGIBLE = 1e-9
@@ -236,7 +236,7 @@ class _Run:
         if not noise or not scores:
             return
         asked = moments_of(self.view, scores, one_ways, noise, self.hints.at_most)
-        self.moments = asked.only(significant(asked, _FALSE))
+        self.moments = asked.only(significant(asked, FALSE))
         columns = len(set(asked.attributes))
         self._report(f"moments of {columns} ordered columns, {len(self.moments.pairs)} of {len(asked.pairs)} clear")
 
@@ -380,4 +380,4 @@ class _Run:
         report("AIM", self.spent, note)
 
 
-__all__ = ["AIM"]
+__all__ = ["AIM", "FALSE"]

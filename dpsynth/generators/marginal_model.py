@@ -42,6 +42,12 @@ class MarginalModel:
         """The noisy estimate of the number of rows, at least 1."""
         return self.graphical.total
 
+    @property
+    def bags(self) -> tuple[Clique, ...]:
+        """Of the junction tree, in domain order."""
+        prior = self.graphical.prior if isinstance(self.graphical, RakedModel) else self.graphical
+        return tuple(sorted(prior.tree.bags, key=self.domain.axes))
+
     def sample(self, rows: int, rng: np.random.Generator, given: Codes | None = None) -> Codes:
         """`rows` encoded rows; with `given`, each drawn from the model's conditional given its own codes."""
         return self.recoding.sample(self.graphical.sample, rows, rng, given)
@@ -61,7 +67,7 @@ class MarginalModel:
             "version": _RAKED if raked else _PLAIN,
             **dump_recoding(self.recoding, arrays),
             "cliques": [list(c) for c in cliques],
-            "bags": [list(b) for b in sorted(graphical.tree.bags, key=self.domain.axes)],
+            "bags": [list(b) for b in self.bags],
             "total": self.total,
         }
         for i, c in enumerate(cliques):

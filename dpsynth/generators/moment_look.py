@@ -14,7 +14,7 @@ from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.moments import Moments, paired
 from dpsynth.hints import Hints
-from dpsynth.measurement import MAX_NORM, MAX_SCORES, MAX_SIGMA, Score
+from dpsynth.measurement import MAX_NORM, MAX_SCORES, MAX_SIGMA, NoisyMoments, Score
 
 UNIT = 128
 """Integer scores for one standard deviation."""
@@ -98,7 +98,18 @@ def moments_of(
     room = min(_MOST_ROOM, 1.0 + _NOISE / rough)
     square = longest if rough * longest <= _NOISE_UNHELD * mean else min(room * mean, longest)
     norm = min(math.ceil(math.sqrt(square)), _longest(noise, at_most))
-    answer = view.moments(scores, norm, noise)
+    return read(view.moments(scores, norm, noise), one_ways)
+
+
+def read(answer: NoisyMoments, one_ways: Mapping[str, Array]) -> Moments:
+    """What an answer to `moments_of` says.
+
+    Args:
+        answer: noisy sums of products.
+        one_ways: expected counts over merged codes.
+    """
+    scores = answer.scores
+    _, squares = _squares(scores, one_ways)
     left = _left(np.diagonal(answer.values).astype(np.float64), squares, answer.sigma_diagonal)
     attributes = tuple(score.attribute for score in scores)
     pairs = paired(attributes)
@@ -137,4 +148,4 @@ def _left(found: Array, expected: Array, sigma: float) -> Array:
     return np.clip(together + weight * (own - together), _LEAST_LEFT, 1.0)
 
 
-__all__ = ["UNIT", "moments_of", "noise_of_a_correlation", "scored"]
+__all__ = ["UNIT", "moments_of", "noise_of_a_correlation", "read", "scored"]

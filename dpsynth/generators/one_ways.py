@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from dpsynth.generators.grouping import grouped
 from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import Measurement, combine, estimate_total, measured
 from dpsynth.hints import Hints
+from dpsynth.measurement import NoisyCounts
 
 _HALF_NORMAL = math.sqrt(2 / math.pi)
 """Expected absolute value of a standard normal."""
@@ -60,17 +61,25 @@ class OneWays:
     @classmethod
     def look(cls, private: PrivateTable, noise: Gaussian, hints: Hints, cleaning: Cleaning) -> OneWays:
         """One stacked look at the base cells of every column."""
-        base = measured(private.count_all(_singles(private), noise))
-        return cls._of(private.domain, base, (), hints, cleaning, None)
+        return cls.first(private.domain, private.count_all(_singles(private), noise), hints, cleaning)
+
+    @classmethod
+    def first(cls, domain: Domain, answers: Iterable[NoisyCounts], hints: Hints, cleaning: Cleaning) -> OneWays:
+        """What the answers of `look` say."""
+        return cls._of(domain, measured(answers), (), hints, cleaning, None)
 
     def again(self, private: PrivateTable, noise: Gaussian, hints: Hints, cleaning: Cleaning) -> OneWays:
         """One more look: at the bins of fine grids, which stay as they are, and at the base cells of other columns."""
         maps = {a: self.recoding.maps[a] for a in hints.fine}
-        found = measured(private.recoded(maps).count_all(_singles(private), noise))
-        bins = [m for m in found if m.clique[0] in maps]
-        rest = [m for m in found if m.clique[0] not in maps]
-        base = list(combine(private.domain, [*self.base, *rest]).values())
-        return self._of(private.domain, base, [*self.bins, *bins], hints, cleaning, self.recoding)
+        return self.second(private.recoded(maps).count_all(_singles(private), noise), hints, cleaning)
+
+    def second(self, answers: Iterable[NoisyCounts], hints: Hints, cleaning: Cleaning) -> OneWays:
+        """What the answers of `again` say beside the first."""
+        domain, found = self.recoding.base, measured(answers)
+        bins = [m for m in found if m.clique[0] in hints.fine]
+        rest = [m for m in found if m.clique[0] not in hints.fine]
+        base = list(combine(domain, [*self.base, *rest]).values())
+        return self._of(domain, base, [*self.bins, *bins], hints, cleaning, self.recoding)
 
     @classmethod
     def _of(

@@ -181,7 +181,7 @@ def _merge(measured: Measurement, outside: int | None, threshold: float) -> tupl
     if rare.any():
         weights[rare] = 0.0
         spread = np.flatnonzero(rare & inside)
-        weights[spread] = _spread(noisy[spread], float(noisy[rare].sum()))
+        weights[spread] = proportions(noisy[spread], float(noisy[rare].sum()))
     return merged.astype(np.int64), weights
 
 
@@ -208,7 +208,7 @@ def _binned(
     return merged, weights, empty
 
 
-def _spread(noisy: Array, total: float) -> Array:
+def proportions(noisy: Array, total: float) -> Array:
     """Proportions: the non-negative counts of sum `total` closest to the noisy ones; even without a positive total."""
     if total <= 0:
         return np.full(len(noisy), 1.0 / len(noisy))
@@ -220,4 +220,4 @@ def _spread(noisy: Array, total: float) -> Array:
     return share
 
 
-__all__ = ["Recoding"]
+__all__ = ["Recoding", "proportions"]

@@ -20,17 +20,30 @@ from accountants.ledger.state import AccountState, ReleaseState
 from accountants.policy import DEFAULT_POLICY, Policy
 from dpsynth.constraints.checking import Checked, check
 from dpsynth.errors import BundleError
+from dpsynth.measurement import Selected
 from dpsynth.private import REASON, WAY_OUT, is_private
 from dpsynth.progress import report as progress
-from dpsynth.release.bundle import CERTIFICATE, PAGE, README, REPORT, REPORT_JSON, SCHEMA, TABLE, write_bundle
+from dpsynth.release import measurements
+from dpsynth.release.bundle import (
+    CERTIFICATE,
+    MEASUREMENTS,
+    PAGE,
+    README,
+    REPORT,
+    REPORT_JSON,
+    SCHEMA,
+    TABLE,
+    write_bundle,
+)
 from dpsynth.release.certificate import certificate_page
+from dpsynth.release.measurements import Measurements
 from dpsynth.release.parquet import from_parquet
 from dpsynth.release.readme import readme
 from dpsynth.release.report.document import document
 from dpsynth.release.report.facts import Facts
 from dpsynth.release.report.page import page
 from dpsynth.release.report.report import ReleaseReport
-from dpsynth.release.sealed import Contents, SealedTable, unseal
+from dpsynth.release.sealed import Contents, Provenance, SealedTable, unseal
 from dpsynth.release.software import software
 from dpsynth.schema import Schema
 
@@ -58,6 +71,16 @@ class Release:
     def frame(self) -> pd.DataFrame:
         """The synthetic rows, as they are in the file."""
         return from_parquet(self._files[TABLE])
+
+    @property
+    def measurements(self) -> Measurements:
+        """The noisy answers that it rests on."""
+        return measurements.load(self._files[MEASUREMENTS])
+
+    @property
+    def schema(self) -> Schema:
+        """The public description of the table."""
+        return Schema.loads(self._files[SCHEMA].decode("utf-8"))
 
     def write(self, folder: Path | str) -> Path:
         """Write the release folder, whole or not at all.
@@ -160,12 +183,24 @@ def _opened(
         PAGE: certificate.encode("utf-8"),
         REPORT: html.encode("utf-8"),
         REPORT_JSON: document(evidence),
+        MEASUREMENTS: measurements.dump(_measured(origin)),
         SCHEMA: origin.schema.to_yaml().encode("utf-8"),
         README: readme(state.dataset, made.claim, draw, key.public.key_id).encode("utf-8"),
     }
     body = statement(said, {name: hashlib.sha256(raw).hexdigest() for name, raw in files.items()})
     signed = {**files, CERTIFICATE: sign(body, key)}
     return Release(body, certificate, html, evidence, signed, not account.ledger.in_memory)
+
+
+def _measured(origin: Provenance) -> Measurements:
+    return Measurements(
+        dataset=origin.dataset,
+        generator=origin.claim.generator,
+        parameters=origin.claim.parameters,
+        total=origin.total,
+        answers=tuple(answer for answer in origin.transcript if not isinstance(answer, Selected)),
+        bags=origin.bags,
+    )
 
 
 def _held(schema: Schema, parquet: bytes) -> list[Checked]:

@@ -1,4 +1,4 @@
-"""The release folder: seven flat files that appear together or not at all."""
+"""The release folder: eight flat files that appear together or not at all."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ CERTIFICATE = "certificate.json"
 PAGE = "certificate.html"
 REPORT = "report.html"
 REPORT_JSON = "report.json"
+MEASUREMENTS = "measurements.json"
 SCHEMA = "schema.yaml"
 README = "README.txt"
-FILES = (TABLE, CERTIFICATE, PAGE, REPORT, REPORT_JSON, SCHEMA, README)
-SUBJECTS = (TABLE, PAGE, REPORT, REPORT_JSON, SCHEMA, README)
+FILES = (TABLE, CERTIFICATE, PAGE, REPORT, REPORT_JSON, MEASUREMENTS, SCHEMA, README)
+SUBJECTS = tuple(name for name in FILES if name != CERTIFICATE)
 """The files whose digests the certificate signs: all but itself."""
-BEFORE_JSON = tuple(name for name in SUBJECTS if name != REPORT_JSON)
-"""What certificates of 0.1.0 sign: their reports were pages only."""
+LATER = (REPORT_JSON, MEASUREMENTS)
+"""What releases of 0.1.0 lack: their reports were pages only, and their measurements stayed with the custodian."""
+BEFORE = tuple(name for name in SUBJECTS if name not in LATER)
+"""What certificates of 0.1.0 sign."""
 
 
 def check_target(folder: Path | str) -> Path:
@@ -105,9 +108,11 @@ def _beside(target: Path) -> Path:
 
 
 __all__ = [
-    "BEFORE_JSON",
+    "BEFORE",
     "CERTIFICATE",
     "FILES",
+    "LATER",
+    "MEASUREMENTS",
     "PAGE",
     "README",
     "REPORT",

@@ -16,6 +16,7 @@ from dpsynth.encoding import Encoder, code_dtype
 from dpsynth.errors import BundleError, ModelStoreError
 from dpsynth.generators.base import Model
 from dpsynth.generators.drawing import draw_rows
+from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.progress import report
 from dpsynth.release.given import Given, Supplied, encode_given
 from dpsynth.release.parquet import to_parquet
@@ -151,6 +152,7 @@ class FittedModel:
             model_digest=self.digest,
             numerics=stored.numerics,
             evaluation=stored.evaluation,
+            bags=stored.model.bags if isinstance(stored.model, MarginalModel) else (),
         )
 
 

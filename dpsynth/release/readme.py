@@ -6,7 +6,7 @@ from textwrap import fill
 
 from accountants import Claim
 from accountants.certificate import Draw, guarantee_in_words
-from dpsynth.release.bundle import CERTIFICATE, PAGE, REPORT, REPORT_JSON, SCHEMA, TABLE
+from dpsynth.release.bundle import CERTIFICATE, MEASUREMENTS, PAGE, REPORT, REPORT_JSON, SCHEMA, TABLE
 
 _WIDTH = 96
 
@@ -18,6 +18,7 @@ def readme(dataset: str, claim: Claim, draw: Draw, key_id: str) -> str:
         SCHEMA: "what its columns are, as declared before any row was read",
         REPORT: "which figures to trust and by how much; open it in any browser",
         REPORT_JSON: "the same, for machines",
+        MEASUREMENTS: "the noisy counts that it rests on: 'dpsynth analyse' makes intervals of them",
         PAGE: "what was promised, for people; open it in any browser",
         CERTIFICATE: "the same, signed, for machines",
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, final
 
 from accountants import Claim
-from dpsynth.domain import Codes
+from dpsynth.domain import Clique, Codes
 from dpsynth.release.transcript import Transcript
 from dpsynth.schema import Schema
 
@@ -26,6 +26,7 @@ class Provenance:
         model_digest: sha256 of the stored model.
         numerics: how the noise in the answers was made.
         evaluation: answers that the model was fitted without.
+        bags: of the model's junction tree, if it has one.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Provenance:
     model_digest: str
     numerics: str
     evaluation: Transcript = ()
+    bags: tuple[Clique, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

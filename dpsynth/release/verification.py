@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from accountants.errors import KeyFileError
 from accountants.keys import PublicKey
 from accountants.recomputation import CertificateError, Recomputed, issuer_of, recompute
 from dpsynth.errors import BundleError
-from dpsynth.release.bundle import BEFORE_JSON, CERTIFICATE, FILES, PAGE, REPORT_JSON, SCHEMA, SUBJECTS, TABLE
+from dpsynth.release.bundle import BEFORE, CERTIFICATE, FILES, LATER, PAGE, SCHEMA, SUBJECTS, TABLE
 from dpsynth.release.certificate import certificate_page
 from dpsynth.release.software import software
 from dpsynth.schema import Schema
@@ -152,6 +152,31 @@ def read_predicate(folder: Path | str) -> Mapping[str, Any]:
     raise _unreadable(folder, reason)
 
 
+def read_signed(folder: Path | str, names: Sequence[str]) -> tuple[dict[str, bytes], Mapping[str, Any]]:
+    """Files of a release folder, each with the digest that its certificate names, and what the certificate says.
+
+    Whether the signature is good and whose it is, `verify` tells.
+
+    Raises:
+        BundleError: there is no certificate, or a file is missing or another one.
+    """
+    predicate = read_predicate(folder)
+    problem = ""
+    try:
+        _, statement = _open(_read(Path(folder) / CERTIFICATE))
+        digests = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
+        files = {name: (Path(folder) / name).read_bytes() for name in names}
+        wrong = [name for name in names if hashlib.sha256(files[name]).hexdigest() != digests.get(name)]
+        if not wrong:
+            return files, predicate
+        problem = f"{wrong[0]} is not the file that was certified"
+    except OSError as error:
+        problem = f"it lacks {Path(str(error.filename)).name}, as releases before 0.2.0 do"
+    except (KeyError, TypeError):
+        problem = "its certificate names no files"
+    raise BundleError(f"cannot use the release {folder}: {problem}; 'dpsynth verify' says more")
+
+
 def _unreadable(folder: Path | str, reason: str) -> BundleError:
     path = Path(folder) / CERTIFICATE
     return BundleError(f"cannot read the certificate {path}: {reason}; name a folder that `dpsynth release` wrote")
@@ -161,7 +186,7 @@ def _check_names(folder: Path) -> None:
     if not folder.is_dir():
         raise _BrokenError("it is a file; name the release folder" if folder.exists() else "there is no such folder")
     found = {entry.name: entry for entry in os.scandir(folder)}
-    missing = [name for name in FILES if name not in found and name != REPORT_JSON]  # see `_check_files`
+    missing = [name for name in FILES if name not in found and name not in LATER]  # see `_check_files`
     if missing:
         raise _BrokenError(f"the release lacks {', '.join(missing)}")
     extra = sorted(set(found) - set(FILES))
@@ -207,11 +232,11 @@ def _check_signature(envelope: Envelope, statement: dict[str, Any], trusted: Map
 
 def _check_files(folder: Path, said: Recomputed) -> None:
     names = sorted(said.subjects)
-    if names not in (sorted(SUBJECTS), sorted(BEFORE_JSON)):
+    if names not in (sorted(SUBJECTS), sorted(BEFORE)):
         raise _BrokenError("the certificate does not sign exactly the files of a release")
-    if (REPORT_JSON in names) is not (folder / REPORT_JSON).exists():
-        lacks = REPORT_JSON in names
-        raise _BrokenError(f"{'the release lacks' if lacks else 'nobody signed the file'} {REPORT_JSON}")
+    for name in LATER:
+        if (name in names) is not (folder / name).exists():
+            raise _BrokenError(f"{'the release lacks' if name in names else 'nobody signed the file'} {name}")
     for name in names:
         with (folder / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != said.subjects[name]:
@@ -329,4 +354,14 @@ def _shown(text: str) -> str:
     return ascii(text if len(text) <= 60 else text[:60] + "...")
 
 
-__all__ = ["BROKEN", "INTACT", "UNKNOWN_SIGNER", "Finding", "Verification", "read_origin", "read_predicate", "verify"]
+__all__ = [
+    "BROKEN",
+    "INTACT",
+    "UNKNOWN_SIGNER",
+    "Finding",
+    "Verification",
+    "read_origin",
+    "read_predicate",
+    "read_signed",
+    "verify",
+]

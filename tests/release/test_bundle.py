@@ -25,7 +25,7 @@ def statement(folder):
     return json.loads(Envelope.from_bytes((folder / "certificate.json").read_bytes()).payload)
 
 
-def test_seven_flat_files_with_normal_modes(folder):
+def test_eight_flat_files_with_normal_modes(folder):
     assert sorted(os.listdir(folder)) == sorted(FILES)
     umask = os.umask(0)
     os.umask(umask)

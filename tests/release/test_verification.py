@@ -17,7 +17,7 @@ from accountants import SigningKey
 from accountants.certificate import PAYLOAD_TYPE, sign
 from accountants.dsse import Envelope
 from dpsynth.release import admit, verify
-from dpsynth.release.bundle import FILES, SUBJECTS
+from dpsynth.release.bundle import FILES, LATER, SUBJECTS
 from dpsynth.release.certificate import certificate_page
 from dpsynth.release.parquet import to_parquet
 
@@ -102,21 +102,24 @@ def test_any_file_changed_is_broken(folder, place, name, damage, tmp_path):
     assert check(folder) == 1
 
 
-def test_a_release_from_before_reports_had_json_is_intact(folder, release):
-    """Certificates of 0.1.0 sign five files. The sixth may not be missing where it was signed, nor come unsigned."""
-    json_file, raw = folder / "report.json", (folder / "report.json").read_bytes()
-    json_file.unlink()
-    assert "lacks report.json" in str(verify(folder, {}))
+@pytest.mark.parametrize("name", LATER)
+def test_a_release_of_0_1_0_is_intact(folder, release, name):
+    """Its certificate signs five files. A later one may not be missing where it was signed, nor come unsigned."""
+    raw = {each: (folder / each).read_bytes() for each in LATER}
+    (folder / name).unlink()
+    assert f"lacks {name}" in str(verify(folder, {}))
+    for each in LATER:
+        (folder / each).unlink(missing_ok=True)
 
-    def six(body):
-        body["subject"] = [s for s in body["subject"] if s["name"] != "report.json"]
+    def before(body):
+        body["subject"] = [s for s in body["subject"] if s["name"] not in LATER]
 
-    (folder / "certificate.json").write_bytes(forge(release, six, folder=folder))
+    (folder / "certificate.json").write_bytes(forge(release, before, folder=folder))
     assert check(folder) == 3
     assert "these are the 5 files that were signed" in str(verify(folder, {}))
-    json_file.write_bytes(raw)
+    (folder / name).write_bytes(raw[name])
     assert check(folder) == 1
-    assert "nobody signed the file report.json" in str(verify(folder, {}))
+    assert f"nobody signed the file {name}" in str(verify(folder, {}))
 
 
 @pytest.mark.parametrize("name", ["raw.csv", ".hidden", "synthetic.parquet.bak", "\x1b[31mred", "é\udcff"])

@@ -1,0 +1,93 @@
+"""The answers of a release told apart as the recipe asked: one-ways, margins, moments; and how cells were merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpsynth.errors import NotSupported
+from dpsynth.generators import generator_from
+from dpsynth.generators.one_ways import Cleaning, OneWays
+from dpsynth.generators.recoding import Recoding
+from dpsynth.hints import Hints
+from dpsynth.measurement import NoisyCounts, NoisyMoments
+from dpsynth.release.measurements import Measurements
+from dpsynth.schema import Schema
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """Noisy answers, told apart.
+
+    Attributes:
+        hints, cleaning: what the recipe knew of columns, and did to one-ways.
+        first: one-ways over base cells, a column each.
+        second: the same once more, fine columns over their bins; empty where there was no second look.
+        rest: all other counts.
+        moments: second moments, if they were asked.
+    """
+
+    hints: Hints
+    cleaning: Cleaning
+    first: tuple[NoisyCounts, ...]
+    second: tuple[NoisyCounts, ...]
+    rest: tuple[NoisyCounts, ...]
+    moments: NoisyMoments | None
+
+    @classmethod
+    def of(cls, said: Measurements, schema: Schema) -> Looked:
+        """The answers of a release.
+
+        Raises:
+            NotSupported: they are not those of a recipe that this version knows.
+        """
+        problem = ""
+        try:
+            recipe = generator_from(said.generator, said.parameters)
+        except ValueError as error:
+            problem = str(error)
+        names = schema.domain.attributes
+        counts, asked = said.counts, [a for a in said.answers if isinstance(a, NoisyMoments)]
+        if problem or [c.clique for c in counts[: len(names)]] != [(a,) for a in names]:
+            raise NotSupported(
+                f"the measurements are not those of a recipe this version knows; {problem or 'ask for others'}"
+            )
+        settings = {name: recipe.parameters().get(name, 0.0) for name in ("denoise", "merge_below", "group_below")}
+        cleaning = Cleaning(bool(settings["denoise"]), settings["merge_below"], settings["group_below"])
+        after = counts[len(names) : 2 * len(names)]
+        own = [a for a in names if a not in schema.hints.fine]
+        twice = [c.clique for c in after] == [(a,) for a in names] and all(
+            c.recoding is None for c in after if c.clique[0] in own
+        )
+        seen = 2 * len(names) if twice else len(names)
+        moments = asked[0] if asked else None
+        return cls(schema.hints, cleaning, counts[: len(names)], after if twice else (), counts[seen:], moments)
+
+    def one_ways(self, schema: Schema) -> OneWays:
+        """What the recipe made of the one-ways."""
+        found = OneWays.first(schema.domain, self.first, self.hints, self.cleaning)
+        return found.second(self.second, self.hints, self.cleaning) if self.second else found
+
+    def recoding(self, schema: Schema) -> Recoding:
+        """Base cells to merged cells as in the answers, and how merged rows spread inside.
+
+        Where another version merged otherwise, what is known of the spread is that the recipe's maps hold: inside
+        cells of theirs, rows are then taken to lie evenly.
+        """
+        made = self.one_ways(schema).recoding
+        return _as_answered(made, self.rest)
+
+
+def _as_answered(made: Recoding, answers: Sequence[NoisyCounts]) -> Recoding:
+    maps, weights = dict(made.maps), dict(made.weights)
+    for answer in answers:
+        for a, map_ in (answer.recoding or {}).items():
+            if not np.array_equal(maps[a], map_):
+                maps[a] = map_
+                weights[a] = (1.0 / np.bincount(map_))[map_]
+    return Recoding.of(made.base, maps, weights, made.empty)
+
+
+__all__ = ["Looked"]

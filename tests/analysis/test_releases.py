@@ -1,0 +1,168 @@
+"""Release folders analysed: files, refits, tables and the command."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from dpsynth.analysis import Analysis, combine
+from dpsynth.analysis.refits import Refits
+from dpsynth.cli import main
+from dpsynth.errors import BundleError, NotSupported
+from dpsynth.measurement import NoisyCounts, NoisyMoments, Score
+from dpsynth.release.measurements import Measurements, dump, load
+
+
+def run(*words):
+    return CliRunner().invoke(main, ["analyse", *map(str, words)])
+
+
+def test_the_file_gives_back_what_was_written():
+    map_ = np.array([0, 0, 1])
+    said = Measurements(
+        dataset="d",
+        generator="aim",
+        parameters={"smoothing": 0.2},
+        total=10.5,
+        answers=(
+            NoisyCounts(("a",), np.array([3, -1, 2]), 1.25),
+            NoisyCounts(("a", "b"), np.array([[1, 2], [-3, 4]]), 2.5, {"a": map_}),
+            NoisyCounts(("a", "c"), np.array([[1], [2]]), 2.5, {"a": map_}),
+            NoisyMoments((Score("a", map_), Score("b", map_)), 3, np.array([[1, 2], [2, 4]]), 0.5, 0.7),
+        ),
+        bags=(("a", "b"), ("c",)),
+    )
+    raw = dump(said)
+    again = load(raw)
+    assert dump(again) == raw
+    assert (again.total, again.bags, again.parameters) == (10.5, said.bags, said.parameters)
+    assert [answer.sigma for answer in again.answers] == [1.25, 2.5, 2.5, 0.5]
+    np.testing.assert_array_equal(again.answers[1].values, said.answers[1].values)
+    np.testing.assert_array_equal(again.answers[2].recoding["a"], map_)
+    np.testing.assert_array_equal(again.answers[3].values, said.answers[3].values)
+    assert raw.count(b"[0,0,1]") == 3  # a map is written once, beside the two scores
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"version": 1', '"version": 2'),
+        ('"sigma":1.0', '"sigma":-1.0'),
+        ('"sigma":1.0', '"sigma":NaN'),
+        ('"values":[3,-1,2]', '"values":[3,-1]'),
+        ('"values":[3,-1,2]', '"values":[3,-1,2.5]'),
+        ('"total": 9.0', '"total": 0'),
+        ('"shape":[3]', '"shape":[-3]'),
+        ('"answers"', '"nothing"'),
+    ],
+)
+def test_a_file_that_is_none_is_a_sentence(old, new):
+    raw = dump(Measurements("d", "mst", {}, 9.0, (NoisyCounts(("a",), np.array([3, -1, 2]), 1.0),)))
+    assert old.encode() in raw
+    with pytest.raises(BundleError, match="cannot read the noisy measurements"):
+        load(raw.replace(old.encode(), new.encode()))
+
+
+@pytest.mark.parametrize("generator", ["mst", "aim", "independent"])
+def test_the_folder_has_all_that_the_recipe_was_answered(released, generator):
+    """Fitted to the answers as they are, the model is the released one: the table lies as it says."""
+    analysis = Analysis.read(released(generator))
+    model = Refits(analysis.schema, analysis.measurements, analysis.looked).model(None)
+    assert model.total == pytest.approx(analysis.measurements.total, rel=1e-3)
+    for clique in [("smoker",), ("stage",), ("age",), *([("stage", "smoker")] if generator != "independent" else [])]:
+        counts = np.zeros(model.domain.shape_of(clique))
+        np.add.at(counts, tuple(np.asarray(analysis.rows.codes[a]).astype(int) for a in clique), 1)
+        expected = model.project(clique)
+        assert 0.5 * np.abs(counts / counts.sum() - expected / expected.sum()).sum() < 0.01, clique
+
+
+def test_refits_differ_as_the_noise_does(released):
+    """The spread of refitted shares is that of the noise that a share is said to have."""
+    analysis = Analysis.read(released("mst"), about="table")
+    refits, rng = Refits(analysis.schema, analysis.measurements, analysis.looked), np.random.default_rng(0)
+    shares = []
+    for _ in range(30):
+        counts = refits.model(rng).project(("smoker",))
+        shares.append(counts[1] / counts[:2].sum())
+    assert 0.6 < np.std(shares) / analysis.proportion("smoker=true").noise < 1.5
+
+
+def test_tables_are_labelled_and_combine(released, tmp_path):
+    said = run(released("mst"), "--tables", 3, "--write-tables", tmp_path / "tables")
+    assert said.exit_code == 0, said.output
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == [
+        "README.txt",
+        *(f"synthetic-{i}.parquet" for i in (1, 2, 3)),
+    ]
+    assert b"SYNTHETIC" in pq.read_metadata(tmp_path / "tables" / "synthetic-2.parquet").metadata
+    assert "(1 + 1/3)" in (tmp_path / "tables" / "README.txt").read_text()
+    frames = [pd.read_parquet(tmp_path / "tables" / f"synthetic-{i}.parquet") for i in (1, 2, 3)]
+    assert not frames[0].equals(frames[1])
+    found = combine([f["age"].mean() for f in frames], [f["age"].var() / len(f) for f in frames])
+    own = Analysis.read(released("mst")).mean("age")
+    assert found.low < own.high
+    assert own.low < found.high
+    assert "not empty" in run(released("mst"), "--tables", 3, "--write-tables", tmp_path / "tables").output
+    assert "tables must be at least 2" in run(released("mst"), "--tables", 1, "--write-tables", tmp_path / "one").output
+    assert not (tmp_path / "one").exists()
+
+
+def test_a_network_answers_questions_and_makes_no_tables(released):
+    analysis = Analysis.read(released("mst"))
+    said = Measurements("d", "made", {}, 9.0, analysis.measurements.answers)
+    network = Analysis.made(analysis.schema, said, analysis.rows.frame)
+    assert network.proportion("smoker=true").estimate == analysis.proportion("smoker=true").estimate
+    with pytest.raises(NotSupported, match="a network cannot be trained anew without the rows"):
+        network.tables(3)
+
+
+def test_the_command_answers_and_says_what_it_cannot(released):
+    folder = released("mst")
+    said = run(folder, "--mean", "age", "--proportion", "sex=F", "--difference", "smoker by stage: III - I")
+    assert said.exit_code == 0, said.output
+    for words in ("mean age", "estimate", "naive", "why", "95% about the population", "rows times 2"):
+        assert words in said.output
+    refused = run(folder, "--mean", "aeg", "--mean", "cost")
+    assert refused.exit_code == 1
+    assert "not supported  the release has no column 'aeg'; did you mean 'age'?" in refused.output
+    assert "mean cost" in refused.output
+    menu = run(folder)
+    assert menu.exit_code == 0
+    assert "stage, smoker" in menu.output
+
+
+def test_the_command_speaks_json(released):
+    said = run(released("mst"), "--json", "--level", 0.9, "--about", "table", "--mean", "age", "--mean", "sex")
+    body = json.loads(said.output)
+    assert (body["level"], body["about"], body["synthetic"]) == (0.9, "table", True)
+    first, second = body["answers"]
+    assert first["low"] < first["estimate"] < first["high"]
+    assert first["sampling"] == 0
+    assert "categories" in second["reason"]
+    assert second["supported"] is False
+
+
+def test_only_what_was_certified_is_read(released, tmp_path):
+    folder = shutil.copytree(released("mst"), tmp_path / "release")
+    raw = (folder / "measurements.json").read_bytes()
+    (folder / "measurements.json").write_bytes(raw + b" ")
+    assert "measurements.json is not the file that was certified" in run(folder, "--mean", "age").output
+    (folder / "measurements.json").unlink()
+    assert "it lacks measurements.json, as releases before 0.2.0 do" in run(folder, "--mean", "age").output
+    assert "cannot read the certificate" in run(tmp_path, "--mean", "age").output
+
+
+def test_the_page_runs_as_typed(released, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "analysis.md").read_text("utf-8")
+    monkeypatch.chdir(shutil.copytree(released("mst"), tmp_path / "release").parent)
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(block, {})
+    shown = [line[2:].split("#")[0] for line in re.findall(r"```console\n(.*?)```", page, re.DOTALL)[0].splitlines()]
+    options = {name for parameter in main.commands["analyse"].params for name in parameter.opts}
+    assert {word for line in shown for word in line.split() if word.startswith("--")} <= options
