@@ -6,7 +6,7 @@ Everything here is a function of noisy counts, of the noise they carry and of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from math import log, sqrt
 
 import numpy as np
@@ -52,7 +52,14 @@ class Binning:
         return int(np.argmin(self.held))
 
 
-def binned(noisy: Array, sigma: Array, positions: Array, total: float, threshold: float) -> Binning:
+def binned(
+    noisy: Array,
+    sigma: Array,
+    positions: Array,
+    total: float,
+    threshold: float,
+    inside: tuple[float, float] | None = None,
+) -> Binning:
     """Bins for one fine histogram.
 
     The histogram is denoised (`denoise`); then the number of bins ``B`` and their ends minimise
@@ -72,24 +79,27 @@ def binned(noisy: Array, sigma: Array, positions: Array, total: float, threshold
         positions: where the cells start and end, shape (m + 1,), increasing.
         total: estimated number of rows, positive.
         threshold: what a bin must hold at least, in standard deviations of the noise of a cell.
+        inside: see `denoise`.
     """
-    mass = denoise(noisy, sigma, np.diff(positions))
+    mass = denoise(noisy, sigma, np.diff(positions), inside)
     codes = _merge(mass, positions, float(np.sqrt(np.mean(sigma**2))), total, threshold)
     return Binning(codes, mass, _weights(mass, codes, np.diff(positions)))
 
 
-def denoise(noisy: Array, sigma: Array, widths: Array) -> Array:
+def denoise(noisy: Array, sigma: Array, widths: Array, inside: tuple[float, float] | None = None) -> Array:
     """Expected counts: the best piecewise constant density, non-negative.
 
     Minimises ``sum_i (y_i - h_i w_i)^2 / sigma_i^2 + 1.25 log(m) * pieces`` over densities ``h`` that are constant
     on runs of cells, exactly, by dynamic programming (the Potts functional; with sigma known this is Schwarz's
     criterion for change points, Yao 1988). A piece's mass is the sum of its counts, or nothing where that is less
-    than its noise. So a stretch without a signal is flat, and a single value stays where it stands out.
+    than its noise; with `inside` all masses together are what is known of them (`_told`). So a stretch without a
+    signal is flat, and a single value stays where it stands out.
 
     Args:
         noisy: noisy counts, shape (m,).
         sigma: standard deviations of their noise, shape (m,).
         widths: of the cells on the column's scale, shape (m,).
+        inside: noisy rows of all cells and the variance of that; None where nothing is known.
     """
     cells = len(noisy)
     widths = widths / widths.mean()
@@ -103,15 +113,39 @@ def denoise(noisy: Array, sigma: Array, widths: Array) -> Array:
         cost = best[:end] + residual
         start[end] = int(np.argmin(cost))
         best[end] = cost[start[end]] + price
-    mass = np.zeros(cells)
-    end = cells
-    while end:
-        piece = slice(int(start[end]), end)
-        held = float(noisy[piece].sum())
-        if held > _EMPTY * sqrt(float(np.sum(sigma[piece] ** 2))):
-            mass[piece] = held * widths[piece] / widths[piece].sum()
-        end = int(start[end])
+    mass, ends = np.zeros(cells), [cells]
+    while ends[-1]:
+        ends.append(int(start[ends[-1]]))
+    pieces = [slice(first, beyond) for beyond, first in pairwise(ends)]
+    held = np.array([float(noisy[piece].sum()) for piece in pieces])
+    variance = np.array([float(np.sum(sigma[piece] ** 2)) for piece in pieces])
+    for piece, rows in zip(pieces, _told(held, variance, inside), strict=True):
+        mass[piece] = rows * widths[piece] / widths[piece].sum()
     return mass
+
+
+def _told(held: Array, variance: Array, inside: tuple[float, float] | None) -> Array:
+    """Rows of each piece: nothing where that is less than its noise, and together what is known of all.
+
+    A long stretch has much noise, but all rows less those of the rest have little: generalised least squares under the
+    noisy sum. What holds less than its noise then is dropped, the least first, and its rows are the others'.
+
+    Args:
+        held, variance: noisy rows of each piece, and the variance of their noise.
+        inside: noisy rows of all pieces and its variance; None where nothing is known.
+    """
+    kept = np.ones(len(held), dtype=bool)
+    while kept.any():
+        rows, noise = np.where(kept, held, 0.0), np.where(kept, variance, 0.0)
+        if inside is not None:
+            gain = noise / (noise.sum() + inside[1])
+            rows, noise = rows + gain * (inside[0] - rows.sum()), noise * (1.0 - gain)
+        least = np.where(kept, rows - _EMPTY * np.sqrt(noise), np.inf)
+        signal = np.where(kept, rows / np.sqrt(np.maximum(noise, 1e-12)), np.inf)
+        if least.min() > 0.0:
+            return rows
+        kept[int(np.argmin(signal))] = False
+    return np.zeros(len(held))
 
 
 def _merge(mass: Array, positions: Array, sigma: float, total: float, threshold: float) -> NDArray[np.int64]:

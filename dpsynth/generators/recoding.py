@@ -190,7 +190,8 @@ def _binned(
 ) -> tuple[Integers, Array, Bools]:
     noisy, cells = measured.values, len(positions) - 1
     sigma = np.sqrt(np.broadcast_to(np.square(measured.sigma), noisy.shape))
-    bins = binned(noisy[:cells], sigma[:cells], positions, total, threshold)
+    inside = (total - float(noisy[cells:].sum()), float(np.sum(sigma[cells:] ** 2)))
+    bins = binned(noisy[:cells], sigma[:cells], positions, total, threshold, inside)
     merged = np.full(len(noisy), -1)
     merged[:cells] = bins.codes
     weights = np.concatenate([bins.weights, np.ones(len(noisy) - cells)])

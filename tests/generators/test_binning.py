@@ -92,3 +92,22 @@ def test_nothing_but_noise_is_at_most_a_few_bins(values, sigma):
 def test_a_constant_column_stays_at_its_value():
     found = bins_of(np.full(10_000, 40), 100, 10.0)
     assert found.mass[40] > 0.97 * found.mass.sum()
+
+
+@pytest.mark.parametrize(("stretch", "rows"), [(520.0, 0.0), (0.0, 300.0)])
+def test_what_is_known_of_all_rows_tells_a_long_stretch(stretch, rows):
+    """Three hundred cells at sigma 20 have noise of 346 rows: by themselves it looks like a tail, or hides one."""
+    noise = np.random.default_rng(0).normal(0, 20, 300)
+    noisy = np.concatenate([[1000.0, 1500.0, 1200.0, 800.0], noise - noise.mean() + stretch / 300])
+    sigma, widths = np.full(304, 20.0), np.ones(304)
+    alone = denoise(noisy, sigma, widths)[4:].sum()
+    known = denoise(noisy, sigma, widths, (4500.0 + rows, 800.0))[4:].sum()
+    assert abs(known - rows) < 60 < abs(alone - rows)
+
+
+def test_rows_of_all_pieces_together_are_those_known():
+    rng = np.random.default_rng(1)
+    noisy = np.rint(rng.poisson(np.repeat([50.0, 4.0, 0.0], 40)) + rng.normal(0, 10, 120))
+    mass = denoise(noisy, np.full(120, 10.0), np.ones(120), (2160.0, 1.0))
+    assert mass.sum() == pytest.approx(2160, abs=5)
+    assert (mass >= 0).all()
