@@ -182,6 +182,27 @@ def measure(record: pd.DataFrame, key: tuple, plan, population: Rows, truth, tab
             record.loc[(*key, label), COUNTS] = [line[c] for c in COUNTS]
 
 
+def summary(record: Path) -> str:
+    """Shares of intervals that hold the truth, as a table for people; of questions answered 50 times the extremes."""
+    lines = pd.read_csv(record, sep="\t")
+    lines = lines[lines["answered"] > 0]
+    said = [
+        "| table | generator | epsilon | releases | intervals | ours | by question | naive | about the table | width |"
+    ]
+    said.append("|---|---|---|---|---|---|---|---|---|---|")
+    for key, own in lines.groupby(KEYS[:3]):
+        total, often = own["answered"].sum(), own[own["answered"] >= 50]
+        each = often["covered"] / often["answered"]
+        span = f"{each.min():.2f}–{each.max():.2f}" if len(each) else ""
+        shares = [f"{own[c].sum() / total:.3f}" for c in ("covered", "naive", "about_table")]
+        wide = (own["width"] / own["naive_width"]).median()
+        figures = (
+            f"{own['releases'].max():.0f} | {total:.0f} | {shares[0]} | {span} | {shares[1]} | {shares[2]} | {wide:.2f}"
+        )
+        said.append(f"| {key[0]} | {key[1]} | {key[2]:g} | {figures} |")
+    return "\n".join(said)
+
+
 def figure(record: Path) -> Path:
     """Coverage of each question, ours beside the naive one, as SVG beside the record."""
     import matplotlib
@@ -204,7 +225,7 @@ def figure(record: Path) -> Path:
         axis.set(title=f"{table}, {generator}", xticks=[*places.values()], xlabel="epsilon", ylim=(0, 1.02))
         axis.set_xticklabels([f"{e:g}" for e in places])
     np.atleast_1d(axes)[0].set_ylabel("coverage of 95 % intervals")
-    np.atleast_1d(axes)[0].legend(fontsize=8, loc="lower right")
+    drawn.legend(*np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     target = record.with_suffix(".svg")
     drawn.savefig(target)
     return target
@@ -221,9 +242,10 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=0, help="releases whose tables are combined as well")
     parser.add_argument("--seconds", type=float, default=1e9, help="of the processor, after which it stops")
     parser.add_argument("--out", type=Path, default=RECORD)
-    parser.add_argument("--figure", action="store_true", help="draw the record and run nothing")
+    parser.add_argument("--figure", action="store_true", help="sum up and draw the record, run nothing")
     asked = parser.parse_args()
     if asked.figure:
+        print(summary(asked.out))
         print(figure(asked.out))
         return
     if asked.out.exists():

@@ -43,14 +43,22 @@ class Looked:
         Raises:
             NotSupported: they are not those of a recipe that this version knows.
         """
-        problem = ""
+        problem, domain = "", schema.domain
+        if any(a not in domain for c in said.counts for a in c.clique) or any(
+            len(map_) != domain[a]
+            for answer in said.answers
+            for a, map_ in (answer.recoding or {}).items()
+            if a in domain
+        ):
+            raise NotSupported("the measurements are of another schema than the release's; ask for the release again")
         try:
             recipe = generator_from(said.generator, said.parameters)
         except ValueError as error:
             problem = str(error)
         names = schema.domain.attributes
         counts, asked = said.counts, [a for a in said.answers if isinstance(a, NoisyMoments)]
-        if problem or [c.clique for c in counts[: len(names)]] != [(a,) for a in names]:
+        first = [(c.clique, c.values.shape) for c in counts[: len(names)]]
+        if problem or first != [((a,), (domain[a],)) for a in names]:
             raise NotSupported(
                 f"the measurements are not those of a recipe this version knows; {problem or 'ask for others'}"
             )

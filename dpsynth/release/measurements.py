@@ -82,7 +82,7 @@ def load(raw: bytes) -> Measurements:
     try:
         body = json.loads(raw)
         if body["kind"] == KIND and body["version"] == VERSION:
-            maps = {name: [_integers(each) for each in listed] for name, listed in body["recodings"].items()}
+            maps = {name: [_map(each) for each in listed] for name, listed in body["recodings"].items()}
             total = float(body["total"])
             if isfinite(total) and total > 0:
                 return Measurements(
@@ -135,6 +135,14 @@ def _integers(listed: Any) -> NDArray[np.int64]:
     if array.ndim != 1 or not all(type(each) is int for each in listed):
         raise ValueError("no list of whole numbers")
     return array
+
+
+def _map(listed: Any) -> NDArray[np.int64]:
+    """Base codes to merged ones, all of 0, 1, ... in use."""
+    codes = _integers(listed)
+    if set(codes.tolist()) != set(range(len(set(codes.tolist())))):
+        raise ValueError("no map of codes")
+    return codes
 
 
 def _index(value: Any) -> int:

@@ -166,3 +166,27 @@ def test_the_page_runs_as_typed(released, tmp_path, monkeypatch):
     shown = [line[2:].split("#")[0] for line in re.findall(r"```console\n(.*?)```", page, re.DOTALL)[0].splitlines()]
     options = {name for parameter in main.commands["analyse"].params for name in parameter.opts}
     assert {word for line in shown for word in line.split() if word.startswith("--")} <= options
+
+
+def test_a_file_that_anybody_wrote_is_a_sentence_at_worst(released):
+    """Pieces of the file replaced at random, as a forger may: certified, since anybody can sign."""
+    analysis = Analysis.read(released("mst"))
+    body, rng = json.loads(dump(analysis.measurements)), np.random.default_rng(1)
+
+    def change(part):
+        keys = list(part) if isinstance(part, dict) else range(len(part))
+        key = keys[int(rng.integers(len(keys)))]
+        if isinstance(part[key], dict | list) and part[key] and rng.random() < 0.8:
+            change(part[key])
+        else:
+            part[key] = [None, -1, "x", 10**6, 3, 0, [], {}][int(rng.integers(8))]
+
+    for _ in range(120):
+        changed = json.loads(json.dumps(body))
+        change(changed)
+        try:
+            forged = Analysis.made(analysis.schema, load(json.dumps(changed).encode()), analysis.rows.frame)
+            forged.mean("age")
+            forged.difference("smoker by stage: III - I")
+        except (BundleError, NotSupported):
+            pass
