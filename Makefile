@@ -25,8 +25,9 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
 	@touch $@
 
+# Not compiled: most of what PyTorch and others bring is never imported.
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.docs: $(VENV)/.dev
@@ -36,6 +37,8 @@ $(VENV)/.docs: $(VENV)/.dev
 demo: $(VENV)/.demo
 	$(BIN)/dpsynth demo --out $(OUT)
 
+# Each worker has a core of its own: threads of libraries would only wait for each other.
+test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/.dev
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 

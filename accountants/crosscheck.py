@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import log_ndtr
@@ -61,6 +62,7 @@ class Interval:
         return math.isfinite(self.high) and self.high - self.low <= allowed and self.low <= epsilon <= self.high + above
 
 
+@lru_cache(maxsize=256)
 def epsilon_interval(plans: tuple[Plan | Event, ...], delta: float) -> Interval | None:
     """Epsilon at `delta` of plans (filters at capacity) and single events together.
 

@@ -219,9 +219,44 @@ def _single(part: Look | float, grid: float) -> Any:
             noise, rate = part, 1.0
     if _span(part) / grid > 2 * MAX_CELLS:
         raise PlanError(f"noise multiplier {noise:.3g} is too little for a privacy loss distribution; add noise")
-    return library.from_gaussian_mechanism(
-        noise, sampling_prob=rate, value_discretization_interval=grid, use_connect_dots=True
-    )
+    return _sampled_gaussian(noise, rate, grid)
+
+
+def _sampled_gaussian(noise: float, rate: float, grid: float) -> Any:
+    """As the library makes it, which inverts the losses one by one (nine tenths of its time); here all at once.
+
+    A hockey-stick divergence at g is an integral up to the place where the loss is g. With ``e^g = 1 - q + q e^l``
+    that is where the Gaussian's own loss is l: ``-1/2 - l noise^2`` for a unit removed, mirrored for one added.
+    """
+    from dp_accounting.pld import pld_pmf
+    from dp_accounting.pld import privacy_loss_distribution as library
+    from dp_accounting.pld.privacy_loss_mechanism import AdjacencyType, GaussianPrivacyLoss
+
+    def side(adjacency: AdjacencyType, sign: float) -> Any:
+        step = GaussianPrivacyLoss(noise, sampling_prob=rate, adjacency_type=adjacency)
+        ends = step.connect_dots_bounds()
+        lowest, highest = math.floor(ends.epsilon_lower / grid), math.ceil(ends.epsilon_upper / grid)
+        losses = np.arange(lowest, highest + 1) * grid
+        places = -0.5 * sign - _unsampled(sign * losses, rate) * sign * noise**2
+        deltas = step.mu_upper_cdf(places) - np.exp(losses + step.mu_lower_log_cdf(places))
+        return pld_pmf.create_pmf_pessimistic_connect_dots_fixed_gap(grid, lowest, highest, np.clip(deltas, 0.0, 1.0))
+
+    removed = side(AdjacencyType.REMOVE, 1.0)
+    if rate == 1.0:
+        return library.PrivacyLossDistribution(removed)
+    return library.PrivacyLossDistribution(removed, side(AdjacencyType.ADD, -1.0))
+
+
+def _unsampled(losses: Array, rate: float) -> Array:
+    """``log(1 + (e^g - 1)/q)``, the loss without sampling; minus infinity where sampling allows none so low."""
+    if rate == 1.0:
+        return losses
+    near = np.maximum(np.expm1(np.minimum(losses, 1.0)) / rate, -1.0)
+    far = np.maximum(losses, 1.0)
+    beyond = far - math.log(rate) + np.log1p(-(1 - rate) * np.exp(-far))
+    with np.errstate(divide="ignore"):
+        found: Array = np.where(losses < 1.0, np.log1p(near), beyond)
+    return found
 
 
 def _symmetric(grid: float, lowest: int, probs: Array) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
+from functools import lru_cache
 from typing import Any
 
 from accountants.budget import Budget
@@ -105,6 +106,7 @@ def _short(probability: Decimal) -> str:
     return f"{Context(prec=3, rounding=ROUND_CEILING).plus(probability).normalize():e}"
 
 
+@lru_cache(maxsize=256)
 def mu_squared_within(epsilon: Decimal, delta: Decimal) -> Decimal:
     """The largest mu^2 whose Gaussian profile stays within (epsilon, delta), rounded down (relative 1e-20)."""
     with precise() as mp:

@@ -1,9 +1,16 @@
 """Shared fixtures: where real tables are, and a home of its own for every test."""
 
+import gc
 import os
 from pathlib import Path
 
 import pytest
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives to the end: no later garbage collection looks through thousands of tests again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
