@@ -29,7 +29,7 @@ FINE, COARSE = 64, 8
 """Grid cells to a standard deviation of one look: 64 puts epsilon within about 0.003 %, 8 within 0.2 %."""
 
 _FEW = 64
-"""So few looks are put on a grid 16 times as fine: what is not smooth (pure mechanisms) needs it, at little cost."""
+"""So few looks are put on a grid 16 times as fine where one is not smooth (pure mechanisms), at little cost."""
 _SMOOTH = 2e-6
 """Masses of a sampled look are second differences of a profile in doubles: on finer grids rounding outweighs them."""
 _TAIL = 1e-15
@@ -156,7 +156,8 @@ def _grid(parts: Parts, fineness: int) -> float:
     looks = sum(count for _, count in counted)
     variance = sum(count * _deviation(part) ** 2 for part, count in counted)
     typical = math.sqrt(variance / looks)
-    grid = max(typical / (fineness if looks > _FEW else 16 * fineness), 1e-9)
+    kinked = looks <= _FEW and any(isinstance(part, (*_BOUNDED, Laplace)) for part, _ in counted)
+    grid = max(typical / (16 * fineness if kinked else fineness), 1e-9)
     if any(isinstance(part, SubsampledGaussian) for part, _ in counted):
         grid = max(grid, min(_SMOOTH, typical / 4))
     grid = max([grid, *(_span(part) * FINE / (MAX_CELLS * fineness) for part, _ in counted)])
