@@ -130,4 +130,4 @@ def test_wide_lists_and_wide_tables():
 
 def test_without_a_way_to_refit_there_are_no_shadow_models():
     notes = [each.note for each in found(tables(0.0, 6, patients=60), deep=True)]
-    assert "Nothing was given to fit the generator again" in notes
+    assert any(note.startswith("Nothing was given to fit the generator again") for note in notes)
