@@ -34,7 +34,7 @@ class MADE:
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.
         pair_share: share for pairs that are chosen and counted after the training, about; 0: none are.
-        pairs_per_column: how many, for each column.
+        pairs_per_column: how many, for each column, at least; more where budget and declared rows make them quiet.
         hidden: width of the hidden layer; 0: the direct layer alone.
         batch: rows of a step, about; of small tables a quarter at most (`Pace`).
         steps: of the training; fewer where the budget is tiny.

@@ -43,7 +43,7 @@ class VAE:
     Attributes:
         one_way_share: share of mu squared for the one-ways, about; the training gets the rest.
         pair_share: share for pairs that are chosen and counted after the training, about; 0: none are.
-        pairs_per_column: how many, for each column.
+        pairs_per_column: how many, for each column, at least; more where budget and declared rows make them quiet.
         latent: dimensions of the code.
         beta: weight of the divergence of codes from the prior.
         hidden: width of the hidden layers; 0: linear layers alone.

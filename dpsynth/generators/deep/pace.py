@@ -19,6 +19,8 @@ STEPS = 300
 """Steps of a training whose batches are as large as that."""
 LARGEST_RATE = 0.25
 """Most of the units that a step is made of: small tables have smaller batches."""
+_QUIET = 0.001
+"""Noise of a pair's cells, as a share of the declared rows, that is small enough to count more pairs instead."""
 _MOST_NOISE = 100.0
 """Noise multiplier that a training on the whole budget may have: on a sixth of it, what the kernel draws exactly."""
 
@@ -103,12 +105,15 @@ class Pace:
             hints: of the schema.
             one_way_share: share of mu squared for the one-ways, about.
             columns: of the table.
-            pairs_per_column: how many pairs are chosen and counted after the training, for each column.
+            pairs_per_column: how many pairs are chosen and counted after the training, for each column, at least: as
+                many more as leave a cell a noise of about a thousandth of the declared rows.
             pair_share: share for them, about; the training gets the rest. 0: there are none, and none where the
                 declared table is too large for particles (`particles_for`).
         """
         room = pair_share and particles_of(hints, columns)
-        pairs = min(math.ceil(pairs_per_column * columns), columns * (columns - 1) // 2) if room else 0
+        quiet = int(pair_share * float(allowance.mu_squared) * (_QUIET * (hints.about_rows or 0) / hints.at_most) ** 2)
+        wanted = max(math.ceil(pairs_per_column * columns), quiet)
+        pairs = min(wanted, columns * (columns - 1) // 2) if room else 0
         share = pair_share if pairs else 0.0
         return _planned(self, allowance, one_way_share, len(one_way_looks(1.0, hints)), pairs, share)
 
