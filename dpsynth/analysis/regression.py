@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -74,7 +74,7 @@ def _together(margins: Margins, outcome: Values, terms: Sequence[Values], column
             _join(base, margins.drift(asked, merged, _summed(clique, merged.column, moved)))
         notes = _notes(margins, outcome, *terms)
         found[name] = Solved(float(beta[k]), {clique: lever * residual}, sampling, base, notes)
-    return _stretched(margins, found, y)
+    return _stretched(margins, found, y, xs)
 
 
 def _in_pairs(margins: Margins, outcome: Values, terms: Sequence[Values], columns: Sequence[str]) -> dict[str, Solved]:
@@ -125,15 +125,31 @@ def _in_pairs(margins: Margins, outcome: Values, terms: Sequence[Values], column
             moved = merged.valid * (own + contrast[i] * (by_cell[:, :-1] @ inverse[k]))
             _join(base, margins.drift(own_values, merged, moved))
         found[term.name] = Solved(float(beta[k]), weights, None, base, _notes(margins, *asked))
-    return _stretched(margins, found, held[-1])
+    return _stretched(margins, found, held[-1], held[:-1])
 
 
-def _stretched(margins: Margins, found: dict[str, Solved], outcome: Values) -> dict[str, Solved]:
-    """For an outcome of merged cells: slopes are larger, about its mean."""
-    factor = margins.stretch(outcome)
-    rows = margins.evidence.margin((outcome.column,)) * outcome.valid
-    mean = float((rows * outcome.mean).sum() / rows.sum())
-    return {name: each.stretched(factor, mean if i == 0 else 0.0) for i, (name, each) in enumerate(found.items())}
+def _stretched(
+    margins: Margins, found: dict[str, Solved], outcome: Values, terms: Sequence[Values]
+) -> dict[str, Solved]:
+    """Slopes are larger for an outcome of merged cells, about its mean, and less certain for terms of merged cells."""
+    factor, slopes = margins.stretch(outcome), list(found.values())
+    wider = {}
+    for i, (name, each) in enumerate(found.items()):
+        merging = 0.0
+        for term, slope in zip(terms, slopes[1:], strict=True):
+            hidden = (margins.stretch(term) - 1.0) * slope.value
+            if i == 0:
+                merging += (hidden * _mean(margins, term)) ** 2
+            elif each is slope:
+                merging += hidden**2
+        moved = each.stretched(factor, _mean(margins, outcome) if i == 0 else 0.0)
+        wider[name] = replace(moved, merging=moved.merging + factor**2 * merging)
+    return wider
+
+
+def _mean(margins: Margins, merged: Values) -> float:
+    rows = margins.evidence.margin((merged.column,)) * merged.valid
+    return float((rows * merged.mean).sum() / rows.sum())
 
 
 def _by_cell(margins: Margins, column: str, terms: Sequence[_Term]) -> Floats:
