@@ -24,6 +24,8 @@ _SECOND = 2.0
 """The same of a column's further scores: rows in which they are large are long by the first already."""
 _MISSED, _NOTHING_NEW = 0.1, 0.01
 """Share of a column's variance that its first score may miss; share of a further score's own that must be new."""
+_TAILS_DROWN = 0.005
+"""Noise of a correlation from which every column has one score: what lies far out is less than a hundredth of the rows."""
 _NOISE, _MOST_ROOM = 0.01, 3.0
 """Noise of a correlation at which rows may be twice as long, in square, as they are in the mean; and the most that they
 may be."""
@@ -41,7 +43,8 @@ def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], nois
     A cell is worth where it lies on the column's scale, in standard deviations from the mean by the expected counts, at
     most 3 of them, in whole 128ths. Cells that are only missing or out of domain are worth 0, the mean. Where that
     misses more than a tenth of the variance of the column's values (not of their logarithms), which a few rows far out
-    may carry, it has further scores: its values within 3 deviations, and what lies beyond.
+    may carry, it has further scores: its values within 3 deviations, and what lies beyond; if the noise leaves anything
+    of so few rows.
 
     Args:
         recoding: base codes to merged codes.
@@ -50,12 +53,15 @@ def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], nois
         noise: of the look.
     """
     ordered = [a for a in recoding.domain.attributes if a in hints.fine or a in hints.ordered]
-    scores = [Score(a, v) for a in ordered for v in _scores(recoding, hints, a, one_ways[a]) if np.ptp(v) > 0]
-    columns = len({score.attribute for score in scores})
-    if columns < 2 or len(scores) > MAX_SCORES or _longest(noise, hints.at_most) < 1:
+    found = {a: _scores(recoding, hints, a, one_ways[a]) for a in ordered}
+    first = [Score(a, v[0]) for a, v in found.items() if v]
+    if not 2 <= len(first) <= MAX_SCORES or _longest(noise, hints.at_most) < 1:
         return ()
-    too_noisy = noise_of_a_correlation(scores, one_ways, noise, hints.at_most) > _TOO_NOISY
-    return () if too_noisy else tuple(scores)
+    of_one = noise_of_a_correlation(first, one_ways, noise, hints.at_most)
+    if of_one > _TAILS_DROWN:
+        return () if of_one > _TOO_NOISY else tuple(first)
+    every = [Score(a, v) for a in found for v in found[a]]
+    return tuple(every if len(every) <= MAX_SCORES else first)
 
 
 def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> list[NDArray[np.int64]]:
@@ -78,7 +84,8 @@ def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> li
     standard = _standard(merged, weights * inside, place, held, share)
     found = [np.clip(standard, -_FURTHEST, _FURTHEST)]
     if attribute in hints.logarithmic:
-        standard = _standard(merged, weights * inside, np.exp(np.minimum(place - place[inside].max(), 0.0)), held, share)
+        place = np.exp(np.minimum(place - place[inside].max(), 0.0))
+        standard = _standard(merged, weights * inside, place, held, share)
     near = np.clip(standard, -_FURTHEST, _FURTHEST)
     beyond = standard - near
     if _missed(standard, found, share) > _MISSED:
@@ -86,7 +93,8 @@ def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> li
             if np.ptp(part) > 0 and _missed(part, found, share) > _NOTHING_NEW:
                 found.append(_SECOND * part / np.abs(part).max())
     # A cell that also holds missing rows counts for those that are not.
-    return [np.asarray(np.rint(UNIT * held * (v - share @ v)), dtype=np.int64) for v in found]
+    whole = [np.asarray(np.rint(UNIT * held * (v - share @ v)), dtype=np.int64) for v in found]
+    return [v for v in whole if np.ptp(v) > 0]
 
 
 def _standard(merged: NDArray[np.int64], weights: Array, place: Array, held: Array, share: Array) -> Array:
@@ -111,8 +119,8 @@ def moments_of(
 
     Rows whose scores are long are drawn back, unless there is next to no noise; that takes from every product. The
     diagonal, asked in the same look at no price, shows how much: what is left of each score's variance, where all of it
-    is known from the one-ways. A product is divided by what is left of the score that lost more: one that is large in
-    few rows lost as much in every product.
+    is known from the one-ways. Sums of products are divided by the square roots of what is left; with a further score,
+    which is large in few rows, all of a product is in these rows: by what is left of the score that lost more.
 
     Args:
         view: over merged codes.
@@ -132,7 +140,9 @@ def moments_of(
     attributes = tuple(score.attribute for score in scores)
     pairs = paired(attributes)
     rows, columns = (np.array([pair[side] for pair in pairs], dtype=np.intp) for side in (0, 1))
-    scale = UNIT**2 * np.minimum(left[rows], left[columns])
+    further = np.array([a in attributes[:i] for i, a in enumerate(attributes)])
+    both = np.sqrt(left[rows] * left[columns])
+    scale = UNIT**2 * np.where(further[rows] | further[columns], np.minimum(left[rows], left[columns]), both)
     standard = tuple(np.asarray(score.values / UNIT, dtype=np.float64) for score in scores)
     return Moments(attributes, standard, pairs, answer.values[rows, columns] / scale, answer.sigma / scale)
 

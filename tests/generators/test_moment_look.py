@@ -69,6 +69,8 @@ def test_values_far_out_have_scores_of_their_own():
     found = scored(identity({"n": 8, "o": 8}), hints, dict.fromkeys("no", mass), QUIET)
     mine = np.stack([s.values for s in found if s.attribute == "n"], axis=1)[:7]
     assert [s.attribute for s in found] == ["n", "n", "n", "o"]
+    noisy = scored(identity({"n": 8, "o": 8}), hints, dict.fromkeys("no", mass), Gaussian(100.0))
+    assert [s.attribute for s in noisy] == ["n", "o"]
     assert np.square(mine / UNIT).sum(axis=1).max() < 3.2**2 + 2.2**2
     root, values = np.sqrt(mass[:7]), np.exp((np.array(edges[1:]) + edges[:-1]) / 2)
     known = np.stack([np.ones(7), *mine.T], axis=1) * root[:, None]
