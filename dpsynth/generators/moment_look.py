@@ -25,7 +25,7 @@ _SECOND = 2.0
 _MISSED, _NOTHING_NEW = 0.1, 0.01
 """Share of a column's variance that its first score may miss; share of a further score's own that must be new."""
 _TAILS_DROWN = 0.005
-"""Noise of a correlation from which every column has one score: what lies far out is less than a hundredth of the rows."""
+"""Noise of a correlation from which columns have one score each: what lies far out is less than a hundredth of rows."""
 _NOISE, _MOST_ROOM = 0.01, 3.0
 """Noise of a correlation at which rows may be twice as long, in square, as they are in the mean; and the most that they
 may be."""
