@@ -24,6 +24,8 @@ _SECOND = 2.0
 """The same of a column's further scores: rows in which they are large are long by the first already."""
 _MISSED, _NOTHING_NEW = 0.1, 0.01
 """Share of a column's variance that its first score may miss; share of a further score's own that must be new."""
+_NO_SPREAD = 1e-6
+"""Standard deviation of a column, as a share of the distance to its furthest cell, up to which it is constant."""
 _TAILS_DROWN = 0.005
 """Noise of a correlation from which columns have one score each: what lies far out is less than a hundredth of rows."""
 _NOISE, _MOST_ROOM = 0.01, 3.0
@@ -98,10 +100,11 @@ def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> li
 
 
 def _standard(merged: NDArray[np.int64], weights: Array, place: Array, held: Array, share: Array) -> Array:
-    """Mean places of the merged cells, in standard deviations from the mean."""
+    """Mean places of the merged cells, in standard deviations from the mean; all 0 where there is next to no spread."""
     where = np.bincount(merged, weights * place) / np.maximum(held, 1e-12)
     centred: Array = where - share @ where
-    return centred / max(math.sqrt(share @ np.square(centred)), 1e-300)
+    spread = math.sqrt(share @ np.square(centred))
+    return centred / spread if spread > _NO_SPREAD * np.abs(centred).max() else np.zeros_like(centred)
 
 
 def _missed(values: Array, scores: Sequence[Array], share: Array) -> float:
