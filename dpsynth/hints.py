@@ -20,6 +20,7 @@ class Hints:
         out_of_domain: code of the out-of-domain cell, for each attribute (always the last code).
         fine: for each attribute on a fine grid (``bins: auto``) where its in-domain cells ``0..m-1`` start and
             end on the column's scale: m + 1 increasing numbers.
+        logarithmic: those of them whose scale is the logarithm of the values.
     """
 
     at_most: int = 1
@@ -28,6 +29,7 @@ class Hints:
     missing: Mapping[str, int] = field(default_factory=dict)
     out_of_domain: Mapping[str, int] = field(default_factory=dict)
     fine: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    logarithmic: frozenset[str] = frozenset()
 
 
 def too_loose(budget: Budget, rows: int) -> str:

@@ -173,6 +173,9 @@ class Schema(Declared):
                 for c in self.encoded
                 if isinstance(c, BinnedBase | Derived) and c.fine
             },
+            logarithmic=frozenset(
+                c.name for c in self.encoded if isinstance(c, BinnedBase) and c.fine and c.partition.log is not None
+            ),
         )
 
     @cached_property

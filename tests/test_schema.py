@@ -56,6 +56,9 @@ def test_the_example_reads_and_writes_itself():
     assert (hints.at_most, hints.about_rows) == (3, 20000)
     assert hints.ordered == {"stage", "age", "cost", "seen", "at", "hours"}
     assert hints.missing == {"sex": 2}
+    assert hints.logarithmic == frozenset()  # its one such column has 16 bins, not a fine grid
+    fine = "columns: {a: {type: integer, min: 0, max: 999, scale: log, bins: auto}, b: {type: integer, min: 0, max: 9}}"
+    assert Schema.loads(fine).hints.logarithmic == {"a"}
     assert all(code == schema.domain[name] - 1 for name, code in hints.out_of_domain.items())
 
 

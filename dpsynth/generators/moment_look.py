@@ -20,6 +20,14 @@ UNIT = 128
 """Integer scores for one standard deviation."""
 _FURTHEST = 3.0
 """Standard deviations beyond which a score says no more."""
+_SECOND = 2.0
+"""The same of a column's further scores: rows in which they are large are long by the first already."""
+_MISSED, _NOTHING_NEW = 0.1, 0.01
+"""Share of a column's variance that its first score may miss; share of a further score's own that must be new."""
+_NO_SPREAD = 1e-6
+"""Standard deviation of a column, as a share of the distance to its furthest cell, up to which it is constant."""
+_TAILS_DROWN = 0.005
+"""Noise of a correlation from which columns have one score each: what lies far out is less than a hundredth of rows."""
 _NOISE, _MOST_ROOM = 0.01, 3.0
 """Noise of a correlation at which rows may be twice as long, in square, as they are in the mean; and the most that they
 may be."""
@@ -35,7 +43,10 @@ def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], nois
     """What the merged cells of ordered columns are worth: none if fewer than two columns, or if it would be too noisy.
 
     A cell is worth where it lies on the column's scale, in standard deviations from the mean by the expected counts, at
-    most 3 of them, in whole 128ths. Cells that are only missing or out of domain are worth 0, the mean.
+    most 3 of them, in whole 128ths. Cells that are only missing or out of domain are worth 0, the mean. Where that
+    misses more than a tenth of the variance of the column's values (not of their logarithms), which a few rows far out
+    may carry, it has further scores: its values within 3 deviations, and what lies beyond; if the noise leaves anything
+    of so few rows.
 
     Args:
         recoding: base codes to merged codes.
@@ -44,16 +55,22 @@ def scored(recoding: Recoding, hints: Hints, one_ways: Mapping[str, Array], nois
         noise: of the look.
     """
     ordered = [a for a in recoding.domain.attributes if a in hints.fine or a in hints.ordered]
-    scores = [Score(a, _scores(recoding, hints, a, one_ways[a])) for a in ordered]
-    scores = [score for score in scores if np.ptp(score.values) > 0]
-    if not 2 <= len(scores) <= MAX_SCORES or _longest(noise, hints.at_most) < 1:
+    found = {a: _scores(recoding, hints, a, one_ways[a]) for a in ordered}
+    first = [Score(a, v[0]) for a, v in found.items() if v]
+    if not 2 <= len(first) <= MAX_SCORES or _longest(noise, hints.at_most) < 1:
         return ()
-    too_noisy = noise_of_a_correlation(scores, one_ways, noise, hints.at_most) > _TOO_NOISY
-    return () if too_noisy else tuple(scores)
+    of_one = noise_of_a_correlation(first, one_ways, noise, hints.at_most)
+    if of_one > _TAILS_DROWN:
+        return () if of_one > _TOO_NOISY else tuple(first)
+    every = [Score(a, v) for a in found for v in found[a]]
+    return tuple(every if len(every) <= MAX_SCORES else first)
 
 
-def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> NDArray[np.int64]:
-    """Whole numbers, one for each merged cell; cells lie in the middle of their edges, or one after the other."""
+def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> list[NDArray[np.int64]]:
+    """Whole numbers, one for each merged cell; cells lie in the middle of their edges, or one after the other.
+
+    The scores together give a column's values as a linear function, so that the moments give their correlations.
+    """
     merged, weights = recoding.maps[attribute], recoding.weights[attribute]
     inside = np.ones(len(merged), dtype=bool)
     inside[[d[attribute] for d in (hints.missing, hints.out_of_domain) if attribute in d]] = False
@@ -61,19 +78,41 @@ def _scores(recoding: Recoding, hints: Hints, attribute: str, mass: Array) -> ND
     if attribute in hints.fine:
         edges = np.asarray(hints.fine[attribute])
         place[: len(edges) - 1] = (edges[1:] + edges[:-1]) / 2
-    held = np.bincount(merged, weights * inside)
-    where = np.bincount(merged, weights * inside * place) / np.maximum(held, 1e-12)
+    held = np.bincount(merged, weights * inside).astype(np.float64)
     share = np.maximum(mass, 0.0) * held
     if share.sum() <= 0:
-        return np.zeros(len(held), dtype=np.int64)
+        return []
     share = share / share.sum()
-    centred = where - share @ where
-    spread = math.sqrt(share @ np.square(centred))
-    if spread == 0:
-        return np.zeros(len(held), dtype=np.int64)
-    standard = np.clip(centred / spread, -_FURTHEST, _FURTHEST)
+    standard = _standard(merged, weights * inside, place, held, share)
+    found = [np.clip(standard, -_FURTHEST, _FURTHEST)]
+    if attribute in hints.logarithmic:
+        place = np.exp(np.minimum(place - place[inside].max(), 0.0))
+        standard = _standard(merged, weights * inside, place, held, share)
+    near = np.clip(standard, -_FURTHEST, _FURTHEST)
+    beyond = standard - near
+    if _missed(standard, found, share) > _MISSED:
+        for part in (near * (beyond == 0), beyond):
+            if np.ptp(part) > 0 and _missed(part, found, share) > _NOTHING_NEW:
+                found.append(_SECOND * part / np.abs(part).max())
     # A cell that also holds missing rows counts for those that are not.
-    return np.asarray(np.rint(UNIT * held * (standard - share @ standard)), dtype=np.int64)
+    whole = [np.asarray(np.rint(UNIT * held * (v - share @ v)), dtype=np.int64) for v in found]
+    return [v for v in whole if np.ptp(v) > 0]
+
+
+def _standard(merged: NDArray[np.int64], weights: Array, place: Array, held: Array, share: Array) -> Array:
+    """Mean places of the merged cells, in standard deviations from the mean; all 0 where there is next to no spread."""
+    where = np.bincount(merged, weights * place) / np.maximum(held, 1e-12)
+    centred: Array = where - share @ where
+    spread = math.sqrt(share @ np.square(centred))
+    return centred / spread if spread > _NO_SPREAD * np.abs(centred).max() else np.zeros_like(centred)
+
+
+def _missed(values: Array, scores: Sequence[Array], share: Array) -> float:
+    """Share of the variance of `values` that is no linear function of the scores."""
+    root = np.sqrt(share)
+    known = np.stack([np.ones_like(share), *scores], axis=1) * root[:, None]
+    rest = values * root - known @ np.linalg.lstsq(known, values * root, rcond=None)[0]
+    return float(rest @ rest / max(share @ np.square(values - share @ values), 1e-300))
 
 
 def moments_of(
@@ -83,7 +122,8 @@ def moments_of(
 
     Rows whose scores are long are drawn back, unless there is next to no noise; that takes from every product. The
     diagonal, asked in the same look at no price, shows how much: what is left of each score's variance, where all of it
-    is known from the one-ways. Sums of products are divided by the square roots of what is left.
+    is known from the one-ways. Sums of products are divided by the square roots of what is left; with a further score,
+    which is large in few rows, all of a product is in these rows: by what is left of the score that lost more.
 
     Args:
         view: over merged codes.
@@ -114,7 +154,9 @@ def read(answer: NoisyMoments, one_ways: Mapping[str, Array]) -> Moments:
     attributes = tuple(score.attribute for score in scores)
     pairs = paired(attributes)
     rows, columns = (np.array([pair[side] for pair in pairs], dtype=np.intp) for side in (0, 1))
-    scale = UNIT**2 * np.sqrt(left[rows] * left[columns])
+    further = np.array([a in attributes[:i] for i, a in enumerate(attributes)])
+    both = np.sqrt(left[rows] * left[columns])
+    scale = UNIT**2 * np.where(further[rows] | further[columns], np.minimum(left[rows], left[columns]), both)
     standard = tuple(np.asarray(score.values / UNIT, dtype=np.float64) for score in scores)
     return Moments(attributes, standard, pairs, answer.values[rows, columns] / scale, answer.sigma / scale)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import chdtrc
 
 from dpsynth.domain import Clique
 from dpsynth.graphical.belief_propagation import MessagePassing
@@ -149,14 +149,22 @@ class WeightedMoments:
 def significant(moments: Moments, rate: float) -> list[int]:
     """Places of the moments that stand out of their noise, the clearest first.
 
-    Of those found, an expected share of at most `rate` are nothing but noise (Benjamini & Hochberg 1995): among many
-    pairs of which few go together a moment must be clearer than where most do.
+    What stands out is a pair of columns, by all moments of it together (chi square): of those found, an expected share
+    of at most `rate` are nothing but noise (Benjamini & Hochberg 1995). Among many pairs of which few go together one
+    must be clearer than where most do.
     """
     from scipy.stats import false_discovery_control  # heavy, when first used
 
-    clear = np.abs(moments.values) / moments.sigma
-    kept = false_discovery_control(2 * ndtr(-clear)) <= rate if len(clear) else []
-    return [int(i) for i in np.argsort(-clear, kind="stable") if kept[i]]
+    if not moments.pairs:
+        return []
+    cliques = moments.cliques
+    which = {clique: i for i, clique in enumerate(dict.fromkeys(cliques))}
+    of = np.array([which[c] for c in cliques])
+    clear = np.square(moments.values / moments.sigma)
+    chance = chdtrc(np.bincount(of), np.bincount(of, clear))
+    kept = false_discovery_control(chance) <= rate
+    order = np.lexsort((-clear, chance[of]))
+    return [int(i) for i in order if kept[of[i]]]
 
 
 def with_room(

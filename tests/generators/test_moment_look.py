@@ -56,6 +56,28 @@ def test_scores_follow_the_grid_and_stop_at_three_deviations():
     assert np.diff(scores[:3]).max() < 20  # one far cell makes the rest look alike
 
 
+def test_values_far_out_have_scores_of_their_own():
+    """A column of zeros, some values, and one a hundred times as large: its first score tells them from zeros only."""
+    edges = tuple(np.log1p([0.0, 1.0, 90.0, 110.0, 900.0, 1100.0, 99_000.0, 100_000.0]))
+    mass = np.array([9000.0, 0.0, 500.0, 0.0, 450.0, 0.0, 50.0, 0.0])
+    hints = Hints(
+        fine={"n": edges, "o": edges},
+        out_of_domain={"n": 7, "o": 7},
+        logarithmic=frozenset({"n"}),
+        ordered=frozenset("no"),
+    )
+    found = scored(identity({"n": 8, "o": 8}), hints, dict.fromkeys("no", mass), QUIET)
+    mine = np.stack([s.values for s in found if s.attribute == "n"], axis=1)[:7]
+    assert [s.attribute for s in found] == ["n", "n", "n", "o"]
+    noisy = scored(identity({"n": 8, "o": 8}), hints, dict.fromkeys("no", mass), Gaussian(100.0))
+    assert [s.attribute for s in noisy] == ["n", "o"]
+    assert np.square(mine / UNIT).sum(axis=1).max() < 3.2**2 + 2.2**2
+    root, values = np.sqrt(mass[:7]), np.exp((np.array(edges[1:]) + edges[:-1]) / 2)
+    known = np.stack([np.ones(7), *mine.T], axis=1) * root[:, None]
+    rest = values * root - known @ np.linalg.lstsq(known, values * root, rcond=None)[0]
+    assert np.square(rest).sum() < 1e-3 * np.square(values * root).sum()
+
+
 def test_nothing_is_scored_where_it_would_drown_or_there_is_no_pair():
     hints, recoding = Hints(ordered=frozenset("nop")), identity({"n": 1, "o": 3, "p": 3})
     one_ways = {"n": np.array([5.0]), "o": np.array([0.0, 0.0, 0.0]), "p": np.array([500.0, 100.0, 9.0])}

@@ -160,14 +160,25 @@ def test_significant_ones_come_first_and_the_rest_not_at_all():
     assert significant(moments([], pairs=()), 0.1) == []
 
 
-def test_of_many_moments_few_false_ones_are_found():
+def test_of_many_pairs_few_false_ones_are_found():
     """300 of noise alone and 100 of four deviations, seeded: a fixed two deviations would take 14 of the first."""
-    rng = np.random.default_rng(0)
-    pairs = tuple((0, 1) for _ in range(400))
-    found = significant(moments(np.r_[rng.normal(size=300), 4 + rng.normal(size=100)], pairs=pairs), 0.1)
+    rng, names = np.random.default_rng(0), [f"c{i}" for i in range(29)]
+
+    def asked(values):
+        pairs = paired(names)[:400]
+        return Moments(tuple(names), (np.zeros(2),) * 29, pairs, values, np.ones(400))
+
+    found = significant(asked(np.r_[rng.normal(size=300), 4 + rng.normal(size=100)]), 0.1)
     assert sum(i < 300 for i in found) <= 12
     assert sum(i >= 300 for i in found) >= 95
-    assert len(significant(moments(rng.normal(size=400), pairs=pairs), 0.1)) <= 1
+    assert len(significant(asked(rng.normal(size=400)), 0.1)) <= 1
+
+
+def test_moments_of_one_pair_stand_out_together():
+    """A weak one beside a clear one of the same columns is kept, as measured; alone it would be noise."""
+    names, pairs = ("a", "a", "b", "c"), ((0, 2), (1, 2), (0, 3), (1, 3))
+    asked = Moments(names, (np.zeros(2),) * 4, pairs, np.array([1.0, 6.0, 1.0, 1.0]), np.ones(4))
+    assert significant(asked, 0.1) == [1, 0]
 
 
 def test_pairs_are_taken_while_there_is_room_and_stay_in_trees_that_grow():
