@@ -20,7 +20,7 @@ from accountants.budget import Budget
 from accountants.certificate import PREDICATE_TYPE, STATEMENT_TYPE, VERSION, charged_events
 from accountants.composition import compose, mu_squared_of
 from accountants.crosscheck import Interval, epsilon_interval
-from accountants.domination import charge_of
+from accountants.domination import charge_of, tolerance
 from accountants.errors import AccountingError
 from accountants.events import ADD_OR_REMOVE, BLANK, Claimed, Event, PrivateSelection, SubsampledGaussian, together
 from accountants.exact import DOWN, UP
@@ -36,8 +36,6 @@ MARGIN = 1e-9
 """Relative difference between two platforms' last bits that is no contradiction."""
 
 _EXACT_MARGIN = Decimal(repr(MARGIN))
-_SEARCH = Decimal("2e-6")
-"""A search for the Gaussian that dominates ends within half of this."""
 _MOST_DIFFERENT = 4096
 _ENDS = ("low", "high")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -214,7 +212,7 @@ def _check_charge(
         )
     )
     due = charge_of(events, _capacity(plan), set_aside)
-    room = 1 + _SEARCH
+    room = 1 + tolerance(events)
     if due[0] > min(stated, capacity) * room or max(stated, capacity) > due[0] * room or not _agree(due[1], delta0):
         raise CertificateError("the certificate states another charge than its looks cost")
     return Charge(stated, delta0)
@@ -232,8 +230,9 @@ def _check_charged(looks: Mapping[str, Any], plan: Plan, frame: tuple[Event, ...
     for part, fits in (("plan", within), ("frame", not Counter(ran["frame"]) - Counter(frame))):
         if not fits:
             raise CertificateError(f"the looks that ran ({part}) are not among those that were planned and charged")
-    realised = charge_of((*ran["plan"], *ran["frame"]), Decimal(0), set_aside)[0]
-    if abs(Decimal(_text(looks, "realised_mu_squared")) - realised) > realised * _SEARCH:
+    events = (*ran["plan"], *ran["frame"])
+    realised = charge_of(events, Decimal(0), set_aside)[0]
+    if abs(Decimal(_text(looks, "realised_mu_squared")) - realised) > realised * tolerance(events):
         raise CertificateError("the certificate states that its looks came to something else than those that ran")
 
 

@@ -141,7 +141,11 @@ class ReleasePlan:
             f"generator  {claim.generator} on {len(self.schema.domain)} columns",
             f"budget     {claim.budget}",
             f"protects   {unit}, added or removed",
-            *([f"public     {claim.public}: promises nothing about its rows"] if claim.public else []),
+            *(
+                [f"public     {claim.public}: promises nothing about its rows, public by your word alone"]
+                if claim.public
+                else []
+            ),
             f"capacity   mu = {math.sqrt(claim.capacity):.5g}, which is epsilon "
             f"{claim.profile.epsilon(claim.budget.delta):.5g}{dominated}",
         ]

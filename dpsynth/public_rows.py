@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+import pandas as pd
 
 from accountants import PublicTable
 from dpsynth.domain import Codes
@@ -63,8 +64,12 @@ class PublicRows:
                 f"the public table {name!r} lacks {', '.join(map(repr, lacking))}, which the schema declares; it must "
                 "have every column of the schema, named to the letter (but for the unit's)"
             )
-        encoder = Encoder(schema)
-        parts = [encoder.encode(batch) for batch in source.batches(schema.names)]
+        encoder, parts, read = Encoder(schema), [], []
+        for batch in source.batches(schema.names):
+            parts.append(encoder.encode(batch))
+            read.append(batch)
+        if is_private(_whole(read)):  # in whatever format
+            raise SourceError(f"the table {name!r} cannot be taken for public: {REASON}")
         rows = sum(len(part[schema.names[0]]) for part in parts)
         if not rows:
             raise SourceError(f"the public table {name!r} has no rows; leave it out")
@@ -142,6 +147,12 @@ def refuse_the_private_one(public: str | os.PathLike[str], private: Any) -> None
             "the public table is the private one: what a model learns from public rows is protected by nothing; "
             "name another file, or none"
         )
+
+
+def _whole(batches: list[Any]) -> Any:
+    """Batches as one table."""
+    frames = [batch if isinstance(batch, pd.DataFrame) else batch.to_pandas() for batch in batches]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def _digest(path: str | os.PathLike[str]) -> str:

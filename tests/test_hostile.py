@@ -77,7 +77,7 @@ def test_n_shows_nowhere(generator, tmp_path, monkeypatch):
         model = dp.fit(dp.plan(generator, schema(), dp.Budget(2.0)), table(max(rows, 1)).head(rows), acc)
         release = dp.admit(model.sample(seed=5), acc)
         files, statement = comparable(release.write(tmp_path / f"r{i}"))
-        for name in ("report.html", "report.json", "README.txt"):
+        for name in ("report.html", "report.json", "measurements.json", "README.txt"):
             files[name] = files[name].replace(f"the-table-{i}".encode(), b"NAME")
         statement["predicate"].pop("dataset")
         statement["predicate"]["ledger"].pop("seq")

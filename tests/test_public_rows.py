@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import rfc8785
 from click.testing import CliRunner
@@ -104,6 +105,11 @@ def test_rows_known_to_be_private_are_not_public(public):
     private.remember(private.content_digest(pd.read_parquet(public)))
     with pytest.raises(SourceError, match="cannot be taken for public: this is private"):
         planned(public)
+    private.remember(*private.table_digests(pq.read_table(public), "who"))  # as `dpsynth split` does
+    other = public.with_suffix(".feather")
+    pd.read_parquet(public).to_feather(other)
+    with pytest.raises(SourceError, match="cannot be taken for public: this is private"):
+        planned(other)
 
 
 # --- planning and fitting ---------------------------------------------------------------------------------------------

@@ -39,8 +39,8 @@ def test_from_table_to_bundle(generator, tmp_path):
     assert len(release.frame) == 123
     folder = release.write(tmp_path / "release")
     assert sorted(p.name for p in folder.iterdir()) == [
-        *("README.txt", "certificate.html", "certificate.json", "report.html", "report.json"),
-        *("schema.yaml", "synthetic.parquet"),
+        *("README.txt", "certificate.html", "certificate.json", "measurements.json", "report.html"),
+        *("report.json", "schema.yaml", "synthetic.parquet"),
     ]
     assert dp.verify(folder, keyring().trusted()).exit_code == 0
     assert dp.verify(folder, {}).exit_code == 3

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from accountants.budget import Budget
 from accountants.claim import Claim
+from accountants.domination import tolerance
 from accountants.errors import AccountingError, LedgerCorrupt, LedgerError, UnknownDataset
 from accountants.keys import PublicKey, SigningKey
 from accountants.ledger.account import Account
@@ -28,10 +29,6 @@ from accountants.ledger.state import AccountState
 from accountants.ledger.store import Store
 from accountants.lifetime import Charge, Lifetime
 from accountants.policy import Policy
-
-_TOLERANCE = Decimal("2e-6")
-"""By how much (as a share) a cost computed again may exceed the recorded charge before `verify` objects: the search of
-`accountants.domination` ends within 1e-6 in mu^2, and another machine's last bits may end it one step later."""
 
 
 @final
@@ -403,9 +400,10 @@ def _charges_checked(rows: Iterable[tuple[Row, dict[str, Any]]]) -> Iterator[tup
                 raise corrupt(row.seq, "its cap is above what its budget allows")
         elif row.kind == "reserve":
             try:
-                due, charged = Charge.of(Claim.from_json(body["claim"])), Charge.from_json(body["charge"])
+                claim, charged = Claim.from_json(body["claim"]), Charge.from_json(body["charge"])
+                due, room = Charge.of(claim), 1 + tolerance(claim.events)
             except (AccountingError, ArithmeticError, KeyError, TypeError, ValueError):
                 raise corrupt(row.seq, "its claim cannot be read") from None
-            if any(getattr(due, each.name) > getattr(charged, each.name) * (1 + _TOLERANCE) for each in fields(Charge)):
+            if any(getattr(due, each.name) > getattr(charged, each.name) * room for each in fields(Charge)):
                 raise corrupt(row.seq, "its charge is below its claim's cost")
         yield row, body

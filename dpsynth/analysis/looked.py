@@ -44,7 +44,8 @@ class Looked:
             NotSupported: they are not those of a recipe that this version knows.
         """
         problem, domain = "", schema.domain
-        if any(a not in domain for c in said.counts for a in c.clique) or any(
+        named = [*(c.clique for c in said.counts), *said.bags]
+        if any(a not in domain for columns in named for a in columns) or any(
             len(map_) != domain[a]
             for answer in said.answers
             for a, map_ in (answer.recoding or {}).items()

@@ -92,7 +92,8 @@ def planning(command: Any) -> Any:
             "--public",
             type=click.Path(),
             metavar="FILE",
-            help="Rows that are public: a network (made, vae, gan) is trained on them first. Nothing protects them.",
+            help="Rows that are public: a network (made, vae, gan) is trained on them first. Nothing protects them, "
+            "and a copy of private rows in it would not be noticed: that they are public is your word.",
         ),
     ]
     for option in reversed(options):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from dpsynth.measurement import NoisyCounts, NoisyMoments, Score
 
 KIND = "dpsynth noisy measurements"
 VERSION = 1
+_MOST = 2**50
+_LEAST_SIGMA = 2.0**-50
+"""Beyond these nothing is a count of rows, or its noise."""
 _SAYS = (
     "Counts of rows of the protected table, each with independent rounded Gaussian noise of standard deviation sigma "
     "(in rows). Values may be negative. Axes are the columns; a recoded column was counted over merged cells."
@@ -84,7 +87,7 @@ def load(raw: bytes) -> Measurements:
         if body["kind"] == KIND and body["version"] == VERSION:
             maps = {name: [_map(each) for each in listed] for name, listed in body["recodings"].items()}
             total = float(body["total"])
-            if isfinite(total) and total > 0:
+            if 0 < total <= _MOST:
                 return Measurements(
                     dataset=str(body["dataset"]),
                     generator=str(body["generator"]),
@@ -93,7 +96,7 @@ def load(raw: bytes) -> Measurements:
                     answers=tuple(_answer(entry, maps) for entry in body["answers"]),
                     bags=tuple(tuple(map(str, bag)) for bag in body["bags"]),
                 )
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+    except (ArithmeticError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         problem = "it is damaged"
     raise BundleError(f"cannot read the noisy measurements: {problem}; ask for the release again")
 
@@ -132,7 +135,7 @@ def _answer(entry: Mapping[str, Any], maps: Mapping[str, Sequence[NDArray[np.int
 
 def _integers(listed: Any) -> NDArray[np.int64]:
     array = np.array(listed, dtype=np.int64)
-    if array.ndim != 1 or not all(type(each) is int for each in listed):
+    if array.ndim != 1 or not all(type(each) is int and abs(each) <= _MOST for each in listed):
         raise ValueError("no list of whole numbers")
     return array
 
@@ -153,7 +156,7 @@ def _index(value: Any) -> int:
 
 def _noise(value: Any) -> float:
     sigma = float(value)
-    if not (isfinite(sigma) and sigma > 0):
+    if not _LEAST_SIGMA <= sigma <= _MOST:
         raise ValueError("no standard deviation")
     return sigma
 

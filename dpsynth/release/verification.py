@@ -155,16 +155,20 @@ def read_predicate(folder: Path | str) -> Mapping[str, Any]:
 def read_signed(folder: Path | str, names: Sequence[str]) -> tuple[dict[str, bytes], Mapping[str, Any]]:
     """Files of a release folder, each with the digest that its certificate names, and what the certificate says.
 
-    Whether the signature is good and whose it is, `verify` tells.
+    The signature is that of the key which the certificate carries; whether it is one to trust, `verify` tells.
 
     Raises:
-        BundleError: there is no certificate, or a file is missing or another one.
+        BundleError: there is no certificate or it was changed, or a file is missing, another one or no plain file.
     """
     predicate = read_predicate(folder)
     problem = ""
     try:
-        _, statement = _open(_read(Path(folder) / CERTIFICATE))
+        envelope, statement = _open(_read(Path(folder) / CERTIFICATE))
+        _check_signature(envelope, statement, {})
         digests = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
+        for name in names:
+            if not stat.S_ISREG((Path(folder) / name).lstat().st_mode):
+                raise _BrokenError(f"{name} is a link or something else that is no plain file")
         files = {name: (Path(folder) / name).read_bytes() for name in names}
         wrong = [name for name in names if hashlib.sha256(files[name]).hexdigest() != digests.get(name)]
         if not wrong:
@@ -172,6 +176,8 @@ def read_signed(folder: Path | str, names: Sequence[str]) -> tuple[dict[str, byt
         problem = f"{wrong[0]} is not the file that was certified"
     except OSError as error:
         problem = f"it lacks {Path(str(error.filename)).name}, as releases before 0.2.0 do"
+    except _BrokenError as broken:
+        problem = str(broken)
     except (KeyError, TypeError):
         problem = "its certificate names no files"
     raise BundleError(f"cannot use the release {folder}: {problem}; 'dpsynth verify' says more")

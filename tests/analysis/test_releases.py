@@ -1,5 +1,7 @@
 """Release folders analysed: files, refits, tables and the command."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -154,8 +156,44 @@ def test_only_what_was_certified_is_read(released, tmp_path):
     (folder / "measurements.json").write_bytes(raw + b" ")
     assert "measurements.json is not the file that was certified" in run(folder, "--mean", "age").output
     (folder / "measurements.json").unlink()
+    (folder / "measurements.json").symlink_to("/dev/zero")
+    assert "measurements.json is a link" in run(folder, "--mean", "age").output
+    (folder / "measurements.json").unlink()
     assert "it lacks measurements.json, as releases before 0.2.0 do" in run(folder, "--mean", "age").output
     assert "cannot read the certificate" in run(tmp_path, "--mean", "age").output
+
+
+def test_a_certificate_that_was_changed_vouches_for_nothing(released, tmp_path):
+    folder = shutil.copytree(released("mst"), tmp_path / "release")
+    raw = (folder / "measurements.json").read_bytes() + b" "
+    (folder / "measurements.json").write_bytes(raw)
+    envelope = json.loads((folder / "certificate.json").read_bytes())
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    for subject in statement["subject"]:
+        if subject["name"] == "measurements.json":
+            subject["digest"]["sha256"] = hashlib.sha256(raw).hexdigest()
+    envelope["payload"] = base64.b64encode(json.dumps(statement).encode()).decode()
+    (folder / "certificate.json").write_text(json.dumps(envelope))
+    assert "the signature does not match" in run(folder, "--mean", "age").output
+
+
+def test_figures_beyond_sense_are_a_damaged_file(released):
+    body = json.loads(dump(Analysis.read(released("mst")).measurements))
+    for change in (
+        lambda b: b.update(total=10**400),
+        lambda b: b["answers"][0].update(sigma=10**400),
+        lambda b: b["answers"][0].update(sigma=1e-320),
+        lambda b: b["answers"][0]["values"].__setitem__(0, 2**70),
+        lambda b: b["answers"][0]["values"].__setitem__(0, 2**60),
+    ):
+        changed = json.loads(json.dumps(body))
+        change(changed)
+        with pytest.raises(BundleError, match="cannot read the noisy measurements"):
+            load(json.dumps(changed).encode())
+    analysis = Analysis.read(released("mst"))
+    strange = load(json.dumps(body | {"bags": [["zz"]]}).encode())
+    with pytest.raises(NotSupported, match="another schema"):
+        Analysis.made(analysis.schema, strange, analysis.rows.frame)
 
 
 def test_the_page_runs_as_typed(released, tmp_path, monkeypatch):

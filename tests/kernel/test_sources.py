@@ -151,6 +151,8 @@ def test_csv_gives_back_what_any_schema_decodes_to(tmp_path_factory, schema, see
         return
     held = codes(schema, 20, seed)
     frame = Encoder(schema).decode(held, np.random.default_rng(seed))
+    if frame.astype(str).apply(lambda column: column.str.contains("\n")).any(axis=None):
+        return  # one line is one row (docs/schema.md): such cells need Parquet
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     frame.set_axis([f"c{i}" for i in range(len(names))], axis=1).to_csv(path, index=False)
     source = open_source(path)

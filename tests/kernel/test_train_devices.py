@@ -101,7 +101,21 @@ def test_the_processor_is_tried_where_a_gpu_is_not_exact(monkeypatch):
 
     run([cpu, cpu])
     assert (meter.charged, told) == ((EVENT,), [])
-    told.append(False)
+    told.extend([True])
+    moved, to = [], module.to
+
+    def crowded(device):
+        moved.append(device)
+        if len(moved) == 1:
+            raise torch.OutOfMemoryError("no room on this device")
+        return to(device)
+
+    monkeypatch.setattr(module, "to", crowded)
+    private, meter = opened(frame([(0, 0, 0)] * 5), [EVENT], noise="system")
+    run([cpu, cpu])
+    assert (meter.charged, told, len(moved)) == ((EVENT,), [], 2)
+    monkeypatch.undo()
+    monkeypatch.setattr(Gradients, "reproducible", lambda *_: False)
     private, meter = opened(frame([(0, 0, 0)] * 5), [EVENT], noise="system")
     with pytest.raises(NotReproducible):
         run([cpu])

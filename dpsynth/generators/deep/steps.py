@@ -48,7 +48,7 @@ def train(
         numerics: as in `PrivateTable.train`.
 
     Raises:
-        NotReproducible: none of the devices has exact numerics; no step was charged.
+        NotReproducible: none of the devices has exact numerics; no step was charged (the one-ways were).
     """
 
     def begun() -> Iterator[None]:
@@ -63,18 +63,16 @@ def train(
             numerics=numerics,
         )
 
-    for tried, device in enumerate(devices, start=1):
-        for each in (module, beside):
-            if each is not None:
-                each.to(device)
+    for tried, device in enumerate(devices or (None,), start=1):
         try:
+            for each in (module, beside):
+                if None not in (each, device):
+                    each.to(device)
             steps = begun()
             break
-        except NotReproducible:
-            if tried == len(devices):
+        except (NotReproducible, RuntimeError):  # of a GPU that others have filled, say; nothing of it is charged yet
+            if tried >= len(devices):
                 raise
-    else:
-        steps = begun()
     average, initial = Average(module, decay), [group["lr"] for group in optimizer.param_groups]
     often = max(1, event.steps // 50)
     for step in range(1, event.steps + 1):
