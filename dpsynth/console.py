@@ -108,10 +108,13 @@ def one_sentence() -> Iterator[None]:
         code, said = INTERRUPTED, f"Interrupted. {stopped}"
     except KeyboardInterrupt:
         code, said = INTERRUPTED, "Interrupted. If a run had begun, its budget is spent; see 'dpsynth ledger show'."
-    except (click.ClickException, click.exceptions.Exit, SystemExit):
-        raise
+    except (click.ClickException, click.exceptions.Exit, SystemExit, BrokenPipeError):
+        raise  # click knows what to do, with a reader that went away too
     except Exception as error:
         code, said = _told(error)
+        from dpsynth.errors import CHARGED
+
+        said += "\n" + CHARGED if CHARGED in getattr(error, "__notes__", ()) else ""
     if code:
         click.echo(said, err=True)
         sys.exit(code)

@@ -19,6 +19,9 @@ declares, positions and suffixes, never a cell, and it is raised outside any ``e
 
 from __future__ import annotations
 
+CHARGED = "If the run had begun it is charged whole: 'dpsynth ledger show' tells."
+"""Noted on whatever ends a run badly."""
+
 
 class DpsynthError(Exception):
     """Base of everything dpsynth raises on purpose."""

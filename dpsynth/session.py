@@ -11,6 +11,7 @@ from accountants import Account, Budget, Gaussian, Ledger, Policy, ReasonCode, R
 from accountants.policy import DEFAULT_POLICY
 from dpsynth import survey as survey_
 from dpsynth.checking_looks import evaluate
+from dpsynth.errors import CHARGED
 from dpsynth.generators import Generator
 from dpsynth.generators.constrained import constrained
 from dpsynth.home import model_store
@@ -134,6 +135,7 @@ def _charged_whole(reservation: Reservation) -> Iterator[None]:
         yield
     except BaseException as stopped:
         reservation.forfeit(ReasonCode.INTERRUPTED if isinstance(stopped, KeyboardInterrupt) else ReasonCode.FAILED)
+        stopped.add_note(CHARGED)
         raise
 
 

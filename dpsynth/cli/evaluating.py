@@ -91,6 +91,7 @@ def evaluate(
         raise click.UsageError(problem)
     folder = report.write(out)
     click.echo(f"Wrote {folder}: private, computed from real rows. The ledger notes it, and later certificates say so.")
+    click.echo("Doubts about the tables that were given, if there are any, stand first on its page.")
 
 
 def _check_installed() -> None:

@@ -131,7 +131,14 @@ class GAN:
             PlanError: `target` is not a column, the schema declares no `about_rows`, or PyTorch is not installed.
         """
         self._conditions(domain)
-        pace = Pace.of(allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm)
+        pace = Pace.of(
+            allowance,
+            hints,
+            batch=self.batch,
+            steps=self.steps,
+            max_grad_norm=self.max_grad_norm,
+            device=self.device,
+        )
         return pace.plan(allowance, hints, one_way_share=self.one_way_share)
 
     def warnings(self, plan: Plan) -> list[str]:

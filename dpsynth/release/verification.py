@@ -23,6 +23,7 @@ from accountants.certificate import PAYLOAD_TYPE, restated
 from accountants.dsse import MOST_BYTES, Envelope, EnvelopeError, strict_json
 from accountants.errors import KeyFileError
 from accountants.keys import PublicKey
+from accountants.public import PublicTable
 from accountants.recomputation import CertificateError, Recomputed, issuer_of, recompute
 from dpsynth.errors import BundleError
 from dpsynth.release.bundle import BEFORE, CERTIFICATE, FILES, LATER, PAGE, SCHEMA, SUBJECTS, TABLE
@@ -103,6 +104,10 @@ def verify(folder: Path | str, trusted: Mapping[str, PublicKey]) -> Verification
         findings.append(_check_words(path, statement))
         passed(f"a draw from dataset {_shown(said.dataset)}: {said.rows} rows{_given(statement)}, schema as certified")
         findings.append(_implied(said))
+        if "public_table" in statement["predicate"]:
+            public = PublicTable.from_json(statement["predicate"]["public_table"])
+            words = f"the model started from the public table {_shown(public.name)}: nothing is promised of its rows"
+            findings.append(Finding(True, words, note=True))
     except (_BrokenError, EnvelopeError, CertificateError) as broken:
         return Verification(BROKEN, (*findings, Finding(False, f"{broken}.".replace("..", "."))))
     except OSError as error:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from accountants import PlanError, SubsampledGaussian
+from accountants import Allowance, Budget, PlanError, SubsampledGaussian
 from dpsynth.generators import GAN, MADE, VAE
 from dpsynth.generators.deep.device import devices
 from dpsynth.generators.deep.pace import Pace
 from dpsynth.generators.deep.steps import train
+from dpsynth.hints import Hints
 from dpsynth.kernel import gradients as gradients_module
 from dpsynth.kernel.arithmetic import emulated
 from dpsynth.kernel.gradients import SCALE, Gradients
@@ -83,6 +84,8 @@ def test_a_gpu_that_is_not_there_is_asked_for_in_vain_before_any_look(monkeypatc
     with pytest.raises(ValueError, match="device must be one of auto, cpu, cuda, got 'tpu'"):
         MADE(device="tpu")
     for each in (MADE, VAE, GAN):
+        with pytest.raises(PlanError, match="no GPU here"):
+            each(device="cuda").plan(DOMAIN, Allowance(Budget("1", "1e-6")), Hints(about_rows=1000))
         with pytest.raises(PlanError, match="no GPU here"):
             each(device="cuda").fit(None, None, None)  # type: ignore[arg-type]
 

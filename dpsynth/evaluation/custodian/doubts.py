@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from dpsynth import private
+from dpsynth.errors import BundleError
 from dpsynth.evaluation.custodian.finding import Tables
 from dpsynth.release.bundle import REPORT_JSON
+from dpsynth.release.verification import read_predicate
 
 FAR = 5.0
 """Standard deviations from which a difference is told: by chance once in a million reports."""
@@ -41,6 +44,7 @@ def doubts(tables: Tables, left_out: Mapping[str, int], release: Path, train: An
         lambda: _other_rows(tables, left_out, json.loads((release / REPORT_JSON).read_text("utf-8"))),
         lambda: _overlap(tables),
         lambda: _digests(train, holdout),
+        lambda: _public(release, train, holdout),
     ]
     found: list[str] = []
     for check in checks:
@@ -143,6 +147,18 @@ def _digests(train: Any, holdout: Any) -> Iterator[str]:
             "--train and --holdout were not written by one 'dpsynth split': what one split held out, another may have "
             "left in."
         )
+
+
+def _public(release: Path, train: Any, holdout: Any) -> Iterator[str]:
+    """A file that the model was trained on without noise, as a public table."""
+    public = None
+    with suppress(BundleError):  # without a certificate nothing is known
+        public = read_predicate(release).get("public_table")
+    if public is None:
+        return
+    for name, file in (("--train", train), ("--holdout", holdout)):
+        if isinstance(file, str | Path) and hashlib.sha256(Path(file).read_bytes()).hexdigest() == public["sha256"]:
+            yield f"{name} is the public table that the model was trained on without noise: no figure holds for it."
 
 
 __all__ = ["doubts", "pair_digest"]

@@ -8,6 +8,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 from accountants import Allowance, FixedPlan, Gaussian, PlanError, SubsampledGaussian
+from dpsynth.generators.deep.device import devices
 from dpsynth.generators.one_ways import one_way_looks
 from dpsynth.generators.raked_rounds import particles_for
 from dpsynth.generators.round import Round
@@ -50,6 +51,7 @@ class Pace:
         batch: int = BATCH,
         steps: int = STEPS,
         max_grad_norm: float = 1.0,
+        device: str = "cpu",
     ) -> Pace:
         """The pace for a budget and a declared number of rows; by both, and by nothing else.
 
@@ -57,7 +59,8 @@ class Pace:
         the noise of a step could not be drawn exactly, there are fewer steps, and then smaller batches.
 
         Raises:
-            PlanError: the schema does not declare how many rows there are about, or PyTorch is not installed.
+            PlanError: the schema does not declare how many rows there are about, PyTorch is not installed, or `device`
+                is a GPU and there is none: a plan is made again where it is carried out, before anything is charged.
         """
         if hints.about_rows is None:
             raise PlanError(
@@ -68,6 +71,8 @@ class Pace:
             raise PlanError(
                 "this generator trains a network with PyTorch, which is missing: pip install 'dpsynth[deep]'"
             )
+        if device == "cuda":
+            devices(device)
         rate = min(batch / max(hints.about_rows, 1), LARGEST_RATE)
         most = _MOST_NOISE * math.sqrt(float(allowance.mu_squared))  # of rate * sqrt(steps)
         steps = max(1, min(steps, int((most / rate) ** 2)))

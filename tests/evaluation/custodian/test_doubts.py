@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dpsynth.evaluation.custodian import doubts as doubts_module
 from dpsynth.evaluation.custodian.doubts import doubts
 from dpsynth.evaluation.custodian.page import page
 from dpsynth.evaluation.custodian.reading import read_tables
@@ -23,6 +25,14 @@ ROWS_ALONE = Schema.loads(SCHEMA.replace("unit: patient\nat_most: 2\n", ""))
 def said(release, train, holdout, of=None):
     tables, left_out = read_tables(of or schema(), released(50), train, holdout, np.random.default_rng(0))
     return doubts(tables, left_out, release, train, holdout)
+
+
+def test_a_public_table_that_the_model_knows_is_no_holdout(at_home, monkeypatch):
+    digest = hashlib.sha256(at_home.holdout.read_bytes()).hexdigest()
+    monkeypatch.setattr(doubts_module, "read_predicate", lambda folder: {"public_table": {"sha256": digest}})
+    assert said(at_home.release, at_home.train, at_home.holdout) == [
+        "--holdout is the public table that the model was trained on without noise: no figure holds for it."
+    ]
 
 
 def test_the_right_tables_are_not_doubted(at_home):
