@@ -20,7 +20,7 @@ STEPS = 300
 """Steps of a training whose batches are as large as that."""
 LARGEST_RATE = 0.25
 """Most of the units that a step is made of: small tables have smaller batches."""
-_QUIET = 0.0005
+_QUIET = 0.0003
 """Noise of a pair's cells, as a share of the declared rows, that is small enough to count more pairs instead."""
 _MOST_NOISE = 100.0
 """Noise multiplier that a training on the whole budget may have: on a sixth of it, what the kernel draws exactly."""
@@ -111,7 +111,7 @@ class Pace:
             one_way_share: share of mu squared for the one-ways, about.
             columns: of the table.
             pairs_per_column: how many pairs are chosen and counted after the training, for each column, at least: as
-                many more as leave a cell a noise of about a two-thousandth of the declared rows.
+                many more as leave a cell a noise of about three rows in ten thousand declared.
             pair_share: share for them, about; the training gets the rest. 0: there are none, and none where the
                 declared table is too large for particles (`particles_for`).
         """
