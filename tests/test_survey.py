@@ -157,3 +157,11 @@ def test_of_an_empty_table_no_share_is_told(tmp_path, monkeypatch):
     survey = done.stdout.split("\n\n")[0]
     assert "nothing can be told of the columns" in survey
     assert "%" not in survey
+
+
+def test_a_share_that_may_be_none_is_not_printed_as_a_figure():
+    from dpsynth.cli.inspecting import _share
+
+    assert _share(0.098, (0.0, 0.246)) == "no sign of any (at most 24.6%)"
+    assert _share(0.098, (0.01, 0.246)) == "9.8% (1.0% to 24.6%)"
+    assert _share(0.098, None) == "9.8%"

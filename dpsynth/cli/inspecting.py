@@ -153,7 +153,11 @@ def _surveyed(found: Survey) -> Iterator[str]:
 
 
 def _share(value: float, within: tuple[float, float] | None) -> str:
-    return f"{value:.1%}" + ("" if within is None else f" ({within[0]:.1%} to {within[1]:.1%})")
+    if within is None:
+        return f"{value:.1%}"
+    if within[0] <= 0:  # the figure itself is noise, and would alarm
+        return f"no sign of any (at most {within[1]:.1%})"
+    return f"{value:.1%} ({within[0]:.1%} to {within[1]:.1%})"
 
 
 def _shown(name: str) -> str:
