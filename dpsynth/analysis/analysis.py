@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from dpsynth.analysis import reading
+from dpsynth.analysis.cuts import Cuts
 from dpsynth.analysis.estimands import Margins, Solved, average, difference, effect
 from dpsynth.analysis.evidence import Evidence
 from dpsynth.analysis.looked import Looked
@@ -148,7 +149,8 @@ class Analysis:
         }
         rows = Rows(schema, frame, Encoder(schema).encode(frame))
         moments = frozenset(s.attribute for s in looked.moments.scores) if looked.moments else frozenset()
-        margins = Margins(evidence, weights, moments)
+        cuts = {a: Cuts.of(schema, a, evidence.maps[a], weights[a]) for a in schema.names if a not in schema.derived}
+        margins = Margins(evidence, weights, moments, cuts)
         return cls(schema, said, looked, margins, rows, given, level, about)
 
     def mean(self, column: str) -> Interval:
@@ -248,6 +250,10 @@ class Analysis:
     def measured(self) -> Sequence[tuple[str, ...]]:
         """Every set of columns that was counted together: what can be asked of several."""
         return self.margins.evidence.measured
+
+    def cuts(self) -> Mapping[str, Cuts]:
+        """What can be asked of each column beside others: starts of bins, and values of its own."""
+        return self.margins.cuts
 
 
 def _same(found: Found | None) -> Found | None:

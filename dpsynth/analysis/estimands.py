@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsynth.analysis.cuts import Cuts
 from dpsynth.analysis.evidence import Evidence
 from dpsynth.analysis.values import Values
 from dpsynth.domain import Clique
@@ -72,11 +73,13 @@ class Margins:
         evidence: sums over rows.
         weights: for every column the probability of each base code given its merged cell.
         moments: columns of which second moments were measured.
+        cuts: what merging left to ask of each column beside others.
     """
 
     evidence: Evidence
     weights: Mapping[str, Floats]
     moments: Collection[str] = ()
+    cuts: Mapping[str, Cuts] = field(default_factory=dict)
 
     def merged(self, values: Values, *, exact: bool = False) -> Values:
         """Values over the merged cells of their column.
@@ -89,9 +92,11 @@ class Margins:
         """
         map_, weights = self.evidence.maps[values.column], self.weights[values.column]
         if (exact or values.question) and not values.same_inside(map_, weights):
+            cuts = self.cuts.get(values.column)
             raise NotSupported(
                 f"{values.name!r} cannot be told apart beside other columns: cells with and without it were counted "
                 "together, since one alone would have drowned in noise; its share of all rows can be asked"
+                + (f", and beside other columns {cuts.near(values)}" if cuts else "")
             )
         coarse = values.merged(map_, weights)
         if values.same_inside(map_, weights):

@@ -135,6 +135,11 @@ def _menu(opened: Analysis) -> Iterator[str]:
     for clique in opened.measured():
         if len(clique) > 1:
             yield f"  {', '.join(clique)}"
+    merged = [cuts for cuts in opened.cuts().values() if not cuts.all]
+    if merged:
+        yield "Beside others, where rare values and neighbours were counted together:"
+        yield from (f"  {cuts}" for cuts in merged)
+        yield "Other columns by each value, and at each start of a bin."
 
 
 __all__ = ["analyse"]
