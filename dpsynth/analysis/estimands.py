@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class Solved:
         sampling: variance that the drawing of the rows from a population makes; None where the margins cannot say.
         notes: what else is to be known, a sentence each.
         merging: variance for what was counted together and is taken to lie apart as it does elsewhere.
+        shift: how far it may lie off for where in their bins values lie; None where that was not reckoned.
     """
 
     value: float
@@ -51,6 +53,7 @@ class Solved:
     base: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     merging: float = 0.0
+    shift: float | None = 0.0
 
     def stretched(self, factor: float, around: float = 0.0) -> Solved:
         """The estimate and its slopes times a factor, from `around`; what that adds is a standard deviation, too."""
@@ -213,13 +216,14 @@ def average(margins: Margins, values: Values) -> Solved:
         squares = np.square(merged.mean - value) + merged.variance
         sampling = float(np.maximum(evidence.margin((a,)), 0) @ (merged.valid * squares)) / held**2
     notes: tuple[str, ...] = ()
+    most = 0.0
     if own.reach.max() > 0:
         inside = np.maximum(counts, 0) * own.valid
         most = float(inside @ own.reach / inside.sum())
         notes = (f"values are known to their bin only: where inside they lie may shift it by up to {most:.3g}",)
     if own is merged:
-        return Solved(value, {(a,): slope}, sampling, notes=notes)
-    return Solved(value, {}, sampling, {a: slope}, notes)
+        return Solved(value, {(a,): slope}, sampling, notes=notes, shift=most)
+    return Solved(value, {}, sampling, {a: slope}, notes, shift=most)
 
 
 _LYING = (
@@ -245,7 +249,7 @@ def difference(margins: Margins, values: Values, first: Values, second: Values) 
         extra = extra + inside * spread / held**2
     sampling = float((np.maximum(rows, 0) * (np.square(slope) + extra)).sum())
     base = margins.drift(values, y, _summed(clique, values.column, held_in))
-    found = Solved(value, {clique: slope}, sampling, base, _notes(margins, values))
+    found = Solved(value, {clique: slope}, sampling, base, _notes(margins, values), shift=_shift(values))
     return found.stretched(margins.stretch(y))
 
 
@@ -261,11 +265,7 @@ def effect(margins: Margins, values: Values, first: Values, second: Values, give
     y, groups = margins.merged(values), [margins.merged(each, exact=True) for each in (first, second)]
     columns = (values.column, first.column, *given)
     if not margins.evidence.covers(columns):
-        margins.require(
-            columns,
-            f"; pairs are enough for regression, where the coefficient of {first.column!r} is adjusted for what stands "
-            f"beside it: {values.name} ~ {first.column} + {' + '.join(given)}",
-        )
+        margins.require(columns, _instead(margins, values, first, second, given))
     clique, rows = margins.joint(*columns)
     strata = margins.evidence.base.clique(given)
     others = tuple(axis for axis, a in enumerate(clique) if a not in strata)
@@ -303,13 +303,33 @@ def effect(margins: Margins, values: Values, first: Values, second: Values, give
         notes.append(f"about {total / everything:.0%} of the rows: in other strata a group cannot be told from noise")
     sampling = float((np.maximum(rows, 0) * (np.square(slope) + extra)).sum())
     base = margins.drift(values, y, _summed(clique, values.column, held_in))
-    return Solved(value, {clique: slope}, sampling, base, tuple(notes)).stretched(margins.stretch(y))
+    found = Solved(value, {clique: slope}, sampling, base, tuple(notes), shift=_shift(values))
+    return found.stretched(margins.stretch(y))
+
+
+def _instead(margins: Margins, values: Values, first: Values, second: Values, given: Sequence[str]) -> str:
+    """What can be asked where an effect's columns were never counted together."""
+    covers, columns = margins.evidence.covers, (values.column, first.column, *given)
+    sets = [f"({', '.join(c)})" for c in margins.evidence.measured if values.column in c and len(c) > 1]
+    told = f"; sets with {values.column!r} are {', '.join(sets) or 'none'}"
+    if all(covers(pair) for pair in combinations(columns, 2)):
+        term = first.name if second.name == f"not {first.name}" else first.column
+        told += (
+            f"; pairs are enough for regression, where the coefficient of {first.column!r} is adjusted for what stands "
+            f"beside it: {values.name} ~ {term} + {' + '.join(given)}"
+        )
+    return told
 
 
 def _notes(margins: Margins, *values: Values) -> tuple[str, ...]:
     maps, weights = margins.evidence.maps, margins.weights
     apart = any(not each.same_inside(maps[each.column], weights[each.column]) for each in values)
     return (*([_LYING] if apart else []), *([_BINNED] if any(each.reach.max() > 0 for each in values) else []))
+
+
+def _shift(*values: Values) -> float | None:
+    """None where values are known to bins of several, 0 elsewhere."""
+    return None if any(each.reach.max() > 0 for each in values) else 0.0
 
 
 def _summed(clique: Clique, column: str, values: Floats) -> Floats:

@@ -198,7 +198,7 @@ def test_with_columns_supplied_the_table_is_not_asked():
         ("difference", "ill by score<3", "never counted together"),
         ("difference", "score by drug", "'score' were never counted together"),
         ("difference", "score by drug", "'drug' with 'ill'; 'score' with none"),
-        ("effect", "ill of drug given stage", "regression, where the coefficient of 'drug' is adjusted"),
+        ("effect", "ill of drug given stage", "; sets with 'ill' are (ill, drug), (ill, stage)"),
         ("effect", "ill of drug", "asks for no effect"),
         ("regress", "ill", "is no regression"),
         ("regress", "ill ~ drug + ", "no column ''"),
@@ -219,6 +219,36 @@ def test_what_cannot_be_answered_says_why_and_what_can(kind, text, says):
     with pytest.raises(NotSupported) as refused:
         getattr(analysis, kind)(text)
     assert says in str(refused.value)
+
+
+def test_regression_is_suggested_where_pairs_answer_it():
+    analysis = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, PAIRS, 0), SAMPLE)
+    with pytest.raises(NotSupported, match=r"beside it: ill ~ drug \+ stage$"):
+        analysis.effect("ill of drug given stage")
+    with pytest.raises(NotSupported, match=r"beside it: ill ~ score<3 \+ stage$"):
+        analysis.effect("ill of score<3 given stage")
+    fewer = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, [("ill", "drug"), ("ill", "stage")], 0), SAMPLE)
+    with pytest.raises(NotSupported) as refused:
+        fewer.effect("ill of drug given stage")
+    assert "regression" not in str(refused.value)
+
+
+def test_wrong_types_are_a_sentence():
+    analysis = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, PAIRS, 0), SAMPLE)
+    for kind in QUESTIONS:
+        with pytest.raises(TypeError, match=f"^{kind} takes .*, as text; got int$"):
+            getattr(analysis, kind)(3)
+    with pytest.raises(TypeError, match="tables takes a whole number; got str"):
+        analysis.tables("five")
+    with pytest.raises(TypeError, match="level takes a number"):
+        Analysis.made(SCHEMA, analysis.measurements, SAMPLE, level="95%")
+
+
+def test_a_coefficient_names_what_it_is_against():
+    analysis = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, PAIRS, 0), SAMPLE)
+    constant, third = (analysis.regress("ill ~ stage")[i] for i in (0, 2))
+    assert (constant.against, third.against) == (None, "I")
+    assert str(third).startswith("regression of ill on stage=III (against I)\n  estimate ")
 
 
 def test_a_question_parts_its_rows_from_all_others():
