@@ -26,6 +26,7 @@ class Cuts:
         places: base cells: those that start a merged cell, or that are one.
         labels: what they are called.
         all: whether merging left all of them.
+        mixed: whether rows with and without a value were counted together, so that none is left.
     """
 
     column: str
@@ -33,6 +34,7 @@ class Cuts:
     places: tuple[int, ...]
     labels: tuple[str, ...]
     all: bool
+    mixed: bool
 
     @classmethod
     def of(cls, schema: Schema, name: str, map_: NDArray[np.int64], weights: NDArray[np.float64]) -> Cuts:
@@ -44,18 +46,19 @@ class Cuts:
         first, last = np.full(int(map_.max()) + 1, len(map_)), np.full(int(map_.max()) + 1, -1)
         np.minimum.at(first, map_[there], there)
         np.maximum.at(last, map_[there], there)
-        if ((first < cells) & (last >= cells)).any():  # rows with and without a value were counted together
+        mixed = bool(((first < cells) & (last >= cells)).any())
+        if mixed:
             places = np.zeros(0, dtype=np.int64)
         elif binned:
             held = [(low, high) for low, high in zip(first, last, strict=True) if low < high]
             across = np.zeros(len(map_) + 1, dtype=np.int64)  # merged cells that reach over each cut
             np.add.at(across, [low + 1 for low, _ in held], 1)
             np.add.at(across, [high + 1 for _, high in held], -1)
-            places = np.flatnonzero(np.cumsum(across)[1:cells] == 0) + 1
+            places = np.flatnonzero((np.cumsum(across)[1:cells] == 0) & (np.diff(map_[:cells]) != 0)) + 1
         else:
             places = np.flatnonzero(first[map_[:cells]] == last[map_[:cells]])
         named = [start(labels[i]) if binned else labels[i] for i in places]
-        return cls(name, binned, tuple(places.tolist()), tuple(named), len(places) == cells - binned)
+        return cls(name, binned, tuple(places.tolist()), tuple(named), len(places) == cells - binned, mixed)
 
     def near(self, values: Values) -> str:
         """A sentence that names those nearest to what was asked."""
@@ -73,7 +76,8 @@ class Cuts:
     def _told(self, labels: Sequence[str]) -> str:
         more = ", ..." if len(labels) < len(self.labels) else ""
         if not labels:
-            return f"{self.column} has no {'cut' if self.binned else 'value apart'}"
+            why = "rows with a rare value and without one" if self.mixed else "all rows"
+            return f"{self.column} has no {'cut' if self.binned else 'value'}: {why} were counted together"
         return f"{self.column} {'starts at' if self.binned else 'has'} {', '.join(labels)}{more}"
 
 

@@ -96,10 +96,13 @@ class Margins:
         map_, weights = self.evidence.maps[values.column], self.weights[values.column]
         if (exact or values.question) and not values.same_inside(map_, weights):
             cuts = self.cuts.get(values.column)
+            why = "cells with and without it were counted together, since one alone would have drowned in noise"
+            if cuts and cuts.mixed:
+                why = f"rows with a rare value of {values.column!r} and rows without one were counted together"
+            beside = f", and beside other columns {cuts.near(values)}" if cuts and cuts.labels else ""
             raise NotSupported(
-                f"{values.name!r} cannot be told apart beside other columns: cells with and without it were counted "
-                "together, since one alone would have drowned in noise; its share of all rows can be asked"
-                + (f", and beside other columns {cuts.near(values)}" if cuts else "")
+                f"{values.name!r} cannot be told apart beside other columns: {why}; its share of all rows can be asked"
+                f"{beside}"
             )
         coarse = values.merged(map_, weights)
         if values.same_inside(map_, weights):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dpsynth.analysis import Analysis
+from dpsynth.analysis.cuts import Cuts
 from dpsynth.encoding import Encoder
 from dpsynth.errors import NotSupported
 from dpsynth.measurement import NoisyCounts
@@ -327,6 +328,16 @@ def test_means_of_merged_cells_are_estimated_and_their_noise_counts():
         assert 0 < each[1][2] < 0.2 * abs(each[1][0])
 
 
+def test_a_value_counted_with_rows_without_one_hides_the_others():
+    said, odd = measurements(counted(SAMPLE), None, [], 0), np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9])
+    counts = NoisyCounts(("drug", "score"), counted(SAMPLE).sum(axis=(0, 2)) @ np.eye(10)[odd], 1.0, {"score": odd})
+    analysis = Analysis.made(SCHEMA, replace(said, answers=(*said.answers, counts)), SAMPLE)
+    with pytest.raises(
+        NotSupported, match=r"a rare value of 'score' and rows without one were .* all rows can be asked$"
+    ):
+        analysis.difference("score<3 by drug")
+
+
 def test_an_outcome_that_merging_hides_is_refused():
     rng, table = np.random.default_rng(9), counted(SAMPLE)
     said = merged(table, rng, 1e-6)
@@ -339,3 +350,19 @@ def test_an_outcome_that_merging_hides_is_refused():
     with pytest.raises(NotSupported, match="of the variance of 'score' is inside cells that were merged"):
         analysis.difference("score by drug")
     assert analysis.mean("score").estimate == pytest.approx(SAMPLE["score"].mean(), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "map_", "weights", "said"),
+    [
+        ("score", MERGED, np.array([0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1]), "score starts at 2, 4, 6, 8"),
+        ("score", np.arange(12), np.ones(12), "score starts at every bin"),
+        ("score", np.array([0, 1, 2, 3, 4, 4, 3, 2, 5, 6, 7, 7]), np.ones(12), "score starts at 1, 2, 8, 9"),
+        ("stage", np.array([0, 1, 0, 2]), np.ones(4), "stage has II"),
+        ("stage", np.array([0, 1, 2, 2]), np.ones(4), "rows with a rare value and without one were counted together"),
+        ("stage", np.array([0, 1, 2, 2]), np.array([1, 1, 1, 0]), "stage has I, II, III"),
+        ("stage", np.array([0, 0, 0, 1]), np.ones(4), "stage has no value: all rows were counted together"),
+    ],
+)
+def test_cuts_are_those_that_merging_left(name, map_, weights, said):
+    assert said in str(Cuts.of(SCHEMA, name, map_, weights))
