@@ -148,12 +148,12 @@ def formula_in(schema: Schema, text: str) -> tuple[Values, tuple[Values, ...]]:
     terms: list[Values] = []
     parts = [part.strip() for part in right.split("+")]
     for name in parts:
-        bare = name[2:-1] if name.startswith("C(") and name.endswith(")") else name
-        known = {name, bare.strip()} & {*schema.names}
-        if parts.count(name) > 1 or (not known and not _COMPARISON.search(name) and _NO_TERM.search(bare)):
-            raise NotSupported(
-                f"{name!r} is no term; {_TERMS}" if parts.count(name) == 1 else f"{name!r} twice: {_TERMS}"
-            )
+        head = _COMPARISON.split(name)[0] if name not in schema.names else name
+        bare = head[2:-1].strip() if head.startswith("C(") and head.endswith(")") else head
+        if parts.count(name) > 1:
+            raise NotSupported(f"{name!r} stands there twice; {_TERMS}")
+        if not {head, bare} & {*schema.names} and _NO_TERM.search(bare):
+            raise NotSupported(f"{name!r} is no term; {_TERMS}")
         if name not in schema.names and _COMPARISON.search(name):
             terms.append(question_in(schema, name))
             continue

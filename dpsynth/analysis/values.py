@@ -181,21 +181,22 @@ def _cut(column: BinnedBase, name: str, comparison: str, value: str, labels: lis
     starts, end = [start(label) for label in labels], labels[-1].strip("[]()").split(", ")[-1]
     read, kind = (_number, "number") if isinstance(column, Integer | Float) else (_moment, "date")
     asked, last, places = read(value), read(end), [read(each) or 0.0 for each in starts]
-    reach = f"{name!r}, from {starts[0]} to {end},"
+    reach = f"from {starts[0]} to {end}"
     if asked is None:
-        raise NotSupported(f"{value!r} is not a {kind}; {reach} is cut at one")
+        raise NotSupported(f"{value!r} is not a {kind}; {name!r} is cut at {kind}s {reach}")
     if asked in places[1:]:
         return places.index(asked, 1)
     if asked <= places[0] or (last is not None and asked > last):
         every = (comparison == ">=") == (asked <= places[0])
         raise NotSupported(
-            f"{name}{comparison}{value} is true of {'all' if every else 'no'} rows with a value: {reach} is declared so"
+            f"{name}{comparison}{value} is true of {'all' if every else 'no'} rows with a value: {name!r} is declared "
+            f"{reach}"
         )
     near = sorted(sorted(range(1, len(starts)), key=lambda i: abs(places[i] - asked))[:_SHOWN])
     if not near:
-        raise NotSupported(f"{name}{comparison}{value} cannot be told: {reach} was counted in one bin")
+        raise NotSupported(f"{name}{comparison}{value} cannot be told: {name!r} was counted in one bin, {reach}")
     raise NotSupported(
-        f"{name}{comparison}{value} cannot be told: {reach} was counted in bins that start at "
+        f"{name}{comparison}{value} cannot be told: {name!r} was counted {reach} in bins that start at "
         f"{', '.join(starts[i] for i in near)}{', ...' if len(near) < len(starts) - 1 else ''}"
     )
 

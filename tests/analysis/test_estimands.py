@@ -9,6 +9,7 @@ import pytest
 
 from dpsynth.analysis import Analysis
 from dpsynth.analysis.cuts import Cuts
+from dpsynth.analysis.values import question
 from dpsynth.encoding import Encoder
 from dpsynth.errors import NotSupported
 from dpsynth.measurement import NoisyCounts
@@ -174,10 +175,10 @@ def test_with_columns_supplied_the_table_is_not_asked():
         ("mean", "scroe", "did you mean 'score'"),
         ("mean", "drug", "categories; ask for a proportion: drug=VALUE"),
         ("proportion", "drug=asprin", "has no cell 'asprin'; it has placebo, verum"),
-        ("proportion", "score<4.5", "'score', from 0 to 9, was counted in bins that start at 1, 2, 3"),
-        ("proportion", "score<four", "'four' is not a number"),
+        ("proportion", "score<4.5", "'score' was counted from 0 to 9 in bins that start at 1, 2, 3"),
+        ("proportion", "score<four", "'four' is not a number; 'score' is cut at numbers from 0 to 9"),
         ("proportion", "score<nan", "'nan' is not a number"),
-        ("proportion", "score>=0", "score>=0 is true of all rows with a value: 'score', from 0 to 9, is declared so"),
+        ("proportion", "score>=0", "score>=0 is true of all rows with a value: 'score' is declared from 0 to 9"),
         ("proportion", "score<0", "is true of no rows"),
         ("proportion", "score<99", "is true of all rows"),
         ("proportion", "score>=-1", "is true of all rows"),
@@ -209,7 +210,8 @@ def test_with_columns_supplied_the_table_is_not_asked():
         ("regress", "ill ~ drug:stage", "no interactions or functions"),
         ("regress", "ill ~ drug*stage", "no interactions or functions"),
         ("regress", "ill ~ score - 1", "no interactions or functions"),
-        ("regress", "ill ~ drug + drug", "'drug' twice: terms are"),
+        ("regress", "ill ~ I(score<3)", "no interactions or functions"),
+        ("regress", "ill ~ drug + drug", "'drug' stands there twice; terms are"),
         ("regress", "ill ~ drug + drug=verum", "cannot be told apart; leave one out"),
     ],
 )
@@ -366,3 +368,17 @@ def test_an_outcome_that_merging_hides_is_refused():
 )
 def test_cuts_are_those_that_merging_left(name, map_, weights, said):
     assert said in str(Cuts.of(SCHEMA, name, map_, weights))
+
+
+def test_dates_are_cut_at_dates():
+    schema = Schema.loads("columns: {day: {type: date, min: 2020-01-01, max: 2020-12-31, bins: 4}}")
+    assert question(schema, "day", "<", "2020-07-02").mean.tolist() == [1, 1, 0, 0, 0]
+    for value, says in {
+        "2020-06-30": "start at 2020-04-01, 2020-07-02, 2020-10-01",
+        "2019-06-30": "true of no rows with a value: 'day' is declared from 2020-01-01 to 2020-12-31",
+        "2021-01-01": "true of all rows",
+        "June": "'June' is not a date; 'day' is cut at dates from 2020-01-01",
+    }.items():
+        with pytest.raises(NotSupported) as refused:
+            question(schema, "day", "<", value)
+        assert says in str(refused.value)
