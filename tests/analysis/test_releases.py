@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,12 +173,13 @@ def test_a_regression_has_one_heading(released):
     assert shown.count("were counted, so shares are among the rows counted") == 1
 
 
-def test_answers_beside_given_values_are_about_the_protected_table(released, monkeypatch):
-    opened = replace(Analysis.read(released("mst")), given=True)
-    monkeypatch.setattr(Analysis, "read", lambda *_, **__: opened)
-    words = (released("mst"), "--proportion", "sex=F")
-    assert run(*words).output.startswith("The table was drawn with given values: answers are about all rows")
-    assert "not about those drawn" in json.loads(run(*words, "--json").output)["notes"][0]
+def test_answers_beside_given_values_are_about_the_protected_table(released):
+    words = (released("mst", given=True), "--proportion", "smoker=true")
+    shown, said = run(*words).output, json.loads(run(*words, "--json").output)
+    assert shown.startswith("The table was drawn with given values: answers are about all rows of the protected table")
+    assert "not about those drawn" in said["notes"][0]
+    assert said["answers"][0]["high"] < 0.5  # of those drawn, all smoke
+    assert said["answers"][0]["naive"] is None
 
 
 def test_tables_need_a_folder(released):
