@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import floor, log10
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from dpsynth.analysis import reading
+from dpsynth.analysis.cuts import Cuts
 from dpsynth.analysis.estimands import Margins, Solved, average, difference, effect
 from dpsynth.analysis.evidence import Evidence
 from dpsynth.analysis.looked import Looked
@@ -44,6 +46,9 @@ class Interval:
             table), and what merged cells hide.
         naive: estimate, low and high of who takes the synthetic table for real; None where it has none.
         notes: what else is to be known, a sentence each.
+        shift: how far the estimate may lie off, besides, for where in their bins numbers lie; None where they are known
+            to their bin and that was not reckoned.
+        against: of a coefficient of a value, the value it is compared with.
     """
 
     question: str
@@ -57,6 +62,22 @@ class Interval:
     merging: float
     naive: tuple[float, float, float] | None
     notes: tuple[str, ...] = ()
+    shift: float | None = 0.0
+    against: str | None = None
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [self.question + ("" if self.against is None else f" (against {self.against})"), *self.lines()]
+        )
+
+    def lines(self, without: Collection[str] = ()) -> Iterator[str]:
+        """What is to be said of the question, for people, but for the notes named."""
+        own = _shown(self.estimate, self.low, self.high)
+        yield f"  estimate       {own}   {self.level:.0%} about the {self.about}"
+        if self.naive is not None:
+            yield f"  naive          {_shown(*self.naive)}"
+        yield f"  why            {self.why}"
+        yield from (f"  note           {note}" for note in self.notes if note not in without)
 
     @property
     def why(self) -> str:
@@ -108,6 +129,7 @@ class Analysis:
         Raises:
             BundleError: the folder is no release, lacks its measurements, or holds another file than was certified.
             NotSupported: `level` or `about` is outside what is allowed.
+            TypeError: `level` is no number.
         """
         files, predicate = read_signed(folder, (MEASUREMENTS, SCHEMA, TABLE))
         given = bool(predicate.get("table", {}).get("given"))
@@ -133,6 +155,8 @@ class Analysis:
         about: str = "population",
     ) -> Analysis:
         """What a folder holds, at hand: noisy answers and synthetic rows."""
+        if isinstance(level, bool) or not isinstance(level, int | float | np.floating):
+            raise TypeError(f"level takes a number, such as 0.95; got {type(level).__name__}")
         if not 0 < level < 1:
             raise NotSupported(f"level must lie between 0 and 1, such as 0.95, got {level}")
         if about not in ABOUT:
@@ -148,36 +172,39 @@ class Analysis:
         }
         rows = Rows(schema, frame, Encoder(schema).encode(frame))
         moments = frozenset(s.attribute for s in looked.moments.scores) if looked.moments else frozenset()
-        margins = Margins(evidence, weights, moments)
+        cuts = {a: Cuts.of(schema, a, evidence.maps[a], weights[a]) for a in schema.names if a not in schema.derived}
+        margins = Margins(evidence, weights, moments, cuts)
         return cls(schema, said, looked, margins, rows, given, level, about)
 
     def mean(self, column: str) -> Interval:
         """The mean of a column of numbers, over the rows that have one."""
-        values = numbers(self.schema, reading.column_in(self.schema, column))
+        values = numbers(self.schema, reading.column_in(self.schema, _typed(column, "mean takes a column")))
         return self._average(f"mean {values.name}", values)
 
     def proportion(self, question: str) -> Interval:
         """The share of ``COLUMN=VALUE`` among the rows in which the column is filled."""
-        values = reading.question_in(self.schema, question)
+        values = reading.question_in(self.schema, _typed(question, "proportion takes COLUMN=VALUE"))
         return self._average(f"proportion {values.name}", values)
 
     def difference(self, compared: str) -> Interval:
         """``OUTCOME by GROUPS``: the second group's mean less the first's, or ``OUTCOME by COLUMN: A - B``."""
-        values, one, two = reading.compared_in(self.schema, compared)
+        values, one, two = reading.compared_in(self.schema, _typed(compared, "difference takes OUTCOME by COLUMN"))
         solved = difference(self.margins, values, one, two)
         name = f"difference of {values.name}, {one.name} less {two.name}"
         return self._told(name, solved, lambda: self.rows.difference(values, one, two))
 
     def effect(self, asked: str) -> Interval:
         """``OUTCOME of TREATMENT given COLUMN + COLUMN``: the groups' difference, standardised over the columns."""
-        values, one, two, given = reading.effect_in(self.schema, asked)
+        values, one, two, given = reading.effect_in(
+            self.schema, _typed(asked, "effect takes OUTCOME of COLUMN given COLUMNS")
+        )
         solved = effect(self.margins, values, one, two, given)
         name = f"effect on {values.name}, {one.name} less {two.name}, given {', '.join(given)}"
         return self._told(name, solved, lambda: self.rows.effect(values, one, two, given))
 
     def regress(self, formula: str) -> tuple[Interval, ...]:
         """``Y ~ X1 + X2``: coefficients of least squares, the constant first."""
-        outcome, terms = reading.formula_in(self.schema, formula)
+        outcome, terms = reading.formula_in(self.schema, _typed(formula, "regress takes Y ~ X + X"))
         solved = least_squares(self.margins, outcome, terms)
         naive = None if self.given else self.rows.least_squares(outcome, terms)
         scale = len(self.rows.frame) / self.measurements.total
@@ -191,7 +218,8 @@ class Analysis:
                         "synthetic rows would say, of which columns were supplied; ask about the table"
                     )
                 each = replace(each, sampling=known[1] * scale)
-            found.append(self._told(f"regression of {outcome.name} on {name}", each, partial(_same, known)))
+            told = self._told(f"regression of {outcome.name} on {name}", each, partial(_same, known))
+            found.append(replace(told, against=terms[i - 1].against if i else None))
         return tuple(found)
 
     def _average(self, name: str, values: Values) -> Interval:
@@ -212,7 +240,10 @@ class Analysis:
                 )
         if self.schema.unit is not None:
             kept = "one row" if self.schema.at_most == 1 else f"{self.schema.at_most} rows"
-            notes.append(f"at most {kept} of each {self.schema.unit} were counted")
+            notes.append(
+                f"at most {kept} of each {self.schema.unit} were counted, so shares are among the rows counted; each "
+                f"{self.schema.unit} with more rows weighs less than in the table"
+            )
         half = z * (noise + sampling + solved.merging) ** 0.5
         found = None if self.given else naive()
         beside = None if found is None else (found[0], found[0] - z * found[1] ** 0.5, found[0] + z * found[1] ** 0.5)
@@ -228,6 +259,7 @@ class Analysis:
             merging=solved.merging**0.5,
             naive=beside,
             notes=tuple(notes),
+            shift=solved.shift,
         )
 
     def tables(self, tables: int = 20, seed: int | None = None) -> Iterator[pd.DataFrame]:
@@ -240,6 +272,8 @@ class Analysis:
         Raises:
             NotSupported: fewer than 2, or the release rests on a network.
         """
+        if isinstance(tables, bool) or not isinstance(tables, int | np.integer):
+            raise TypeError(f"tables takes a whole number; got {type(tables).__name__}")
         if tables < 2:
             raise NotSupported(f"tables must be at least 2, got {tables}: one alone hides the noise")
         refits = Refits(self.schema, self.measurements, self.looked)
@@ -248,6 +282,22 @@ class Analysis:
     def measured(self) -> Sequence[tuple[str, ...]]:
         """Every set of columns that was counted together: what can be asked of several."""
         return self.margins.evidence.measured
+
+    def cuts(self) -> Mapping[str, Cuts]:
+        """What can be asked of each column beside others: starts of bins, and values of its own."""
+        return self.margins.cuts
+
+
+def _shown(estimate: float, low: float, high: float) -> str:
+    """With the decimals that show two figures of the interval's width."""
+    digits = max(0, 1 - floor(log10(high - low))) if high > low else 6
+    return f"{estimate:.{digits}f}  [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _typed(text: str, what: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{what}, as text; got {type(text).__name__}")
+    return text
 
 
 def _same(found: Found | None) -> Found | None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dpsynth.analysis.cuts import Cuts
 from dpsynth.analysis.evidence import Evidence
 from dpsynth.analysis.values import Values
 from dpsynth.domain import Clique
@@ -42,6 +44,7 @@ class Solved:
         sampling: variance that the drawing of the rows from a population makes; None where the margins cannot say.
         notes: what else is to be known, a sentence each.
         merging: variance for what was counted together and is taken to lie apart as it does elsewhere.
+        shift: how far it may lie off for where in their bins values lie; None where that was not reckoned.
     """
 
     value: float
@@ -50,6 +53,7 @@ class Solved:
     base: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     merging: float = 0.0
+    shift: float | None = 0.0
 
     def stretched(self, factor: float, around: float = 0.0) -> Solved:
         """The estimate and its slopes times a factor, from `around`; what that adds is a standard deviation, too."""
@@ -72,11 +76,13 @@ class Margins:
         evidence: sums over rows.
         weights: for every column the probability of each base code given its merged cell.
         moments: columns of which second moments were measured.
+        cuts: what merging left to ask of each column beside others.
     """
 
     evidence: Evidence
     weights: Mapping[str, Floats]
     moments: Collection[str] = ()
+    cuts: Mapping[str, Cuts] = field(default_factory=dict)
 
     def merged(self, values: Values, *, exact: bool = False) -> Values:
         """Values over the merged cells of their column.
@@ -89,9 +95,14 @@ class Margins:
         """
         map_, weights = self.evidence.maps[values.column], self.weights[values.column]
         if (exact or values.question) and not values.same_inside(map_, weights):
+            cuts = self.cuts.get(values.column)
+            why = "cells with and without it were counted together, since one alone would have drowned in noise"
+            if cuts and cuts.mixed:
+                why = f"rows with a rare value of {values.column!r} and rows without one were counted together"
+            beside = f", and beside other columns {cuts.near(values)}" if cuts and cuts.labels else ""
             raise NotSupported(
-                f"{values.name!r} cannot be told apart beside other columns: cells with and without it were counted "
-                "together, since one alone would have drowned in noise; its share of all rows can be asked"
+                f"{values.name!r} cannot be told apart beside other columns: {why}; its share of all rows can be asked"
+                f"{beside}"
             )
         coarse = values.merged(map_, weights)
         if values.same_inside(map_, weights):
@@ -208,13 +219,14 @@ def average(margins: Margins, values: Values) -> Solved:
         squares = np.square(merged.mean - value) + merged.variance
         sampling = float(np.maximum(evidence.margin((a,)), 0) @ (merged.valid * squares)) / held**2
     notes: tuple[str, ...] = ()
+    most = 0.0
     if own.reach.max() > 0:
         inside = np.maximum(counts, 0) * own.valid
         most = float(inside @ own.reach / inside.sum())
         notes = (f"values are known to their bin only: where inside they lie may shift it by up to {most:.3g}",)
     if own is merged:
-        return Solved(value, {(a,): slope}, sampling, notes=notes)
-    return Solved(value, {}, sampling, {a: slope}, notes)
+        return Solved(value, {(a,): slope}, sampling, notes=notes, shift=most)
+    return Solved(value, {}, sampling, {a: slope}, notes, shift=most)
 
 
 _LYING = (
@@ -240,7 +252,7 @@ def difference(margins: Margins, values: Values, first: Values, second: Values) 
         extra = extra + inside * spread / held**2
     sampling = float((np.maximum(rows, 0) * (np.square(slope) + extra)).sum())
     base = margins.drift(values, y, _summed(clique, values.column, held_in))
-    found = Solved(value, {clique: slope}, sampling, base, _notes(margins, values))
+    found = Solved(value, {clique: slope}, sampling, base, _notes(margins, values), shift=_shift(values))
     return found.stretched(margins.stretch(y))
 
 
@@ -256,11 +268,7 @@ def effect(margins: Margins, values: Values, first: Values, second: Values, give
     y, groups = margins.merged(values), [margins.merged(each, exact=True) for each in (first, second)]
     columns = (values.column, first.column, *given)
     if not margins.evidence.covers(columns):
-        margins.require(
-            columns,
-            f"; pairs are enough for regression, where the coefficient of {first.column!r} is adjusted for what stands "
-            f"beside it: {values.name} ~ {first.column} + {' + '.join(given)}",
-        )
+        margins.require(columns, _instead(margins, values, first, second, given))
     clique, rows = margins.joint(*columns)
     strata = margins.evidence.base.clique(given)
     others = tuple(axis for axis, a in enumerate(clique) if a not in strata)
@@ -298,13 +306,33 @@ def effect(margins: Margins, values: Values, first: Values, second: Values, give
         notes.append(f"about {total / everything:.0%} of the rows: in other strata a group cannot be told from noise")
     sampling = float((np.maximum(rows, 0) * (np.square(slope) + extra)).sum())
     base = margins.drift(values, y, _summed(clique, values.column, held_in))
-    return Solved(value, {clique: slope}, sampling, base, tuple(notes)).stretched(margins.stretch(y))
+    found = Solved(value, {clique: slope}, sampling, base, tuple(notes), shift=_shift(values))
+    return found.stretched(margins.stretch(y))
+
+
+def _instead(margins: Margins, values: Values, first: Values, second: Values, given: Sequence[str]) -> str:
+    """What can be asked where an effect's columns were never counted together."""
+    covers, columns = margins.evidence.covers, (values.column, first.column, *given)
+    sets = [f"({', '.join(c)})" for c in margins.evidence.measured if values.column in c and len(c) > 1]
+    told = f"; sets with {values.column!r} are {', '.join(sets) or 'none'}"
+    if all(covers(pair) for pair in combinations(columns, 2)):
+        term = first.name if second.name == f"not {first.name}" else first.column
+        told += (
+            f"; pairs are enough for regression, where the coefficient of {first.column!r} is adjusted for what stands "
+            f"beside it: {values.name} ~ {term} + {' + '.join(given)}"
+        )
+    return told
 
 
 def _notes(margins: Margins, *values: Values) -> tuple[str, ...]:
     maps, weights = margins.evidence.maps, margins.weights
     apart = any(not each.same_inside(maps[each.column], weights[each.column]) for each in values)
     return (*([_LYING] if apart else []), *([_BINNED] if any(each.reach.max() > 0 for each in values) else []))
+
+
+def _shift(*values: Values) -> float | None:
+    """None where values are known to bins of several, 0 elsewhere."""
+    return None if any(each.reach.max() > 0 for each in values) else 0.0
 
 
 def _summed(clique: Clique, column: str, values: Floats) -> Floats:

@@ -7,12 +7,15 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from dpsynth.analysis.values import Values, numbers, question
-from dpsynth.columns import Boolean, Categorical, Ordinal
+from dpsynth.columns import BinnedBase, Boolean, Categorical, Integer, Ordinal
 from dpsynth.encoding import Encoder
 from dpsynth.errors import NotSupported
 from dpsynth.schema import Schema
 
-_COMPARISON = re.compile(r"\s*(>=|<|=)\s*")
+_COMPARISON = re.compile(r"\s*(>=|<=|!=|>|<|=)\s*")
+_NO_TERM = re.compile(r"[:*^()/|]|\s-|-\s|^[-.\d]+$")
+"""Signs of other languages of formulas."""
+_TERMS = "terms are columns, questions or C(COLUMN), joined by +; no interactions or functions; each once"
 _MOST_VALUES = 30
 """Values of a column up to which it is a regressor, one term a value."""
 
@@ -39,10 +42,32 @@ def question_in(schema: Schema, text: str) -> Values:
     """
     for name in sorted(schema.names, key=len, reverse=True):  # a name may hold signs of comparison
         if text.strip().startswith(name) and (sign := _COMPARISON.match(text.strip(), len(name))):
-            return question(schema, name, sign[1], text.strip()[sign.end() :].strip().strip('"'))
+            return _comparison(schema, name, sign[1], text.strip()[sign.end() :].strip().strip('"'))
+    if (name := text.strip()) in schema.names:
+        column = schema.column(name)
+        if isinstance(column, BinnedBase):
+            raise NotSupported(
+                f"{name!r} is no question but a column; ask {name}<NUMBER or {name}>=NUMBER, or its mean"
+            )
+        labels = Encoder(schema).decode_labels(name)[: column.cells]
+        example = labels[1] if isinstance(column, Boolean) else labels[0]
+        raise NotSupported(f"{name!r} is no question but a column; ask {name}=VALUE, such as {name}={example}")
     head = _COMPARISON.split(text, maxsplit=1)
     column_in(schema, head[0])
     raise NotSupported(f"{text!r} is no question; ask COLUMN=VALUE, COLUMN<NUMBER or COLUMN>=NUMBER")
+
+
+def _comparison(schema: Schema, name: str, sign: str, value: str) -> Values:
+    if sign not in (">", "<=", "!="):
+        return question(schema, name, sign, value)
+    if sign == "!=":
+        raise NotSupported(f"{name}!={value} is not asked; ask {name}={value}, and take it from 1")
+    if not isinstance(schema.column(name), BinnedBase):
+        raise NotSupported(f"{name!r} holds no numbers, so {name}{sign}{value} has no answer; ask {name}=VALUE")
+    told = "only < and >= are asked, at the start of a bin"
+    if isinstance(schema.column(name), Integer) and re.fullmatch(r"-?\d{1,18}", value):
+        told += f"; of whole numbers write {name}{'>=' if sign == '>' else '<'}{int(value) + 1}"
+    raise NotSupported(f"{name}{sign}{value}: {told}")
 
 
 def outcome_in(schema: Schema, text: str) -> Values:
@@ -121,8 +146,14 @@ def formula_in(schema: Schema, text: str) -> tuple[Values, tuple[Values, ...]]:
     if not tilde or not right.strip():
         raise NotSupported(f"{text!r} is no regression; ask as 'cost ~ age + sex'")
     terms: list[Values] = []
-    for part in right.split("+"):
-        name = part.strip()
+    parts = [part.strip() for part in right.split("+")]
+    for name in parts:
+        head = _COMPARISON.split(name)[0] if name not in schema.names else name
+        bare = head[2:-1].strip() if head.startswith("C(") and head.endswith(")") else head
+        if parts.count(name) > 1:
+            raise NotSupported(f"{name!r} stands there twice; {_TERMS}")
+        if not {head, bare} & {*schema.names} and _NO_TERM.search(bare):
+            raise NotSupported(f"{name!r} is no term; {_TERMS}")
         if name not in schema.names and _COMPARISON.search(name):
             terms.append(question_in(schema, name))
             continue
@@ -133,7 +164,7 @@ def formula_in(schema: Schema, text: str) -> tuple[Values, tuple[Values, ...]]:
             labels = Encoder(schema).decode_labels(name)[: column.cells]
             if len(labels) > _MOST_VALUES:
                 raise NotSupported(f"{name!r} has {len(labels)} values, too many for terms of a regression")
-            terms += [question(schema, name, "=", label) for label in labels[1:]]
+            terms += [replace(question(schema, name, "=", label), against=labels[0]) for label in labels[1:]]
         else:
             terms.append(numbers(schema, name))
     return outcome_in(schema, left), tuple(terms)

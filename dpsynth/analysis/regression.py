@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from dpsynth.analysis.estimands import _APART, _FEW, Floats, Margins, Solved, _along, _distinct, _notes, _summed
+from dpsynth.analysis.estimands import _APART, _FEW, Floats, Margins, Solved, _along, _distinct, _notes, _shift, _summed
 from dpsynth.analysis.values import Values
 from dpsynth.domain import Clique
 from dpsynth.errors import NotSupported
@@ -73,7 +73,9 @@ def _together(margins: Margins, outcome: Values, terms: Sequence[Values], column
             moved = rows * (own - (beta[i] if i < len(beta) else -1.0) * lever)
             _join(base, margins.drift(asked, merged, _summed(clique, merged.column, moved)))
         notes = _notes(margins, outcome, *terms)
-        found[name] = Solved(float(beta[k]), {clique: lever * residual}, sampling, base, notes)
+        found[name] = Solved(
+            float(beta[k]), {clique: lever * residual}, sampling, base, notes, shift=_shift(outcome, *terms)
+        )
     return _stretched(margins, found, y, xs)
 
 
@@ -124,7 +126,8 @@ def _in_pairs(margins: Margins, outcome: Values, terms: Sequence[Values], column
             own = inverse[k, i] * (by_cell @ contrast) if i < size - 1 else 0.0
             moved = merged.valid * (own + contrast[i] * (by_cell[:, :-1] @ inverse[k]))
             _join(base, margins.drift(own_values, merged, moved))
-        found[term.name] = Solved(float(beta[k]), weights, None, base, _notes(margins, *asked))
+        notes = _notes(margins, *asked)
+        found[term.name] = Solved(float(beta[k]), weights, None, base, notes, shift=_shift(*asked))
     return _stretched(margins, found, held[-1], held[:-1])
 
 

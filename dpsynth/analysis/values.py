@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +17,15 @@ from dpsynth.schema import Schema
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+_SHOWN = 8
+_NONE = ("", "missing", "none", "null", "na", "nan", "n/a", "empty")
 _POINTS = 64
 """Points of a bin on a logarithmic scale by which its mean and spread are reckoned."""
+
+
+def start(label: str) -> str:
+    """Where a bin of that name starts."""
+    return label.strip("[]()").split(", ")[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +43,7 @@ class Values:
         apart: over merged cells, the part of `variance` that is between the base cells merged.
         known: over merged cells, 1 over the rows of a cell whose `mean` was estimated from its base cells, 0 where it
             is as released.
+        against: of a term of a regression, the value it is compared with.
     """
 
     name: str
@@ -44,6 +55,7 @@ class Values:
     question: bool = False
     apart: Floats | None = None
     known: Floats | None = None
+    against: str | None = None
 
     def merged(self, map_: NDArray[np.int64], weights: Floats) -> Values:
         """Over merged cells, within which rows are spread as `weights` say."""
@@ -117,19 +129,14 @@ def question(schema: Schema, name: str, comparison: str, value: str) -> Values:
         else:  # in another spelling; a number inside a bin is not the bin
             code = column.size if isinstance(column, BinnedBase) else int(encoder.encode_column(name, [value])[0])
         if code >= column.cells:
-            raise NotSupported(f"{name!r} has no cell {value!r}; it has {_some(labels, value)}")
+            raise NotSupported(_no_cell(column, name, value, labels))
         holds[code] = 1.0
     else:
         if not isinstance(column, BinnedBase):
             raise NotSupported(
                 f"{name!r} holds no numbers, so {name}{comparison}{value} has no answer; ask {name}=VALUE"
             )
-        starts = [label.strip("[]()").split(", ")[0] for label in labels]
-        if (cut := _place(starts, value)) < 1:
-            raise NotSupported(
-                f"{name}{comparison}{value} cannot be told: {name!r} was counted in bins that start at "
-                f"{_some(starts[1:], value)}"
-            )
+        cut = _cut(column, name, comparison, value, labels)
         holds[: column.cells] = np.arange(column.cells) < cut if comparison == "<" else np.arange(column.cells) >= cut
     none = np.zeros(column.size)
     return Values(f"{name}{comparison}{value}", name, _valid(column), holds, none, none, True)
@@ -165,24 +172,61 @@ def _inside(column: Integer | Float) -> tuple[Floats, Floats, Floats]:
     return mean / unit, variance / unit**2, reach / unit
 
 
-def _place(starts: list[str], value: str) -> int:
-    """Which bin starts there, 0 if none but perhaps the first does."""
-    same = [i for i, start in enumerate(starts) if start == value or _number(start) == _number(value) is not None]
-    return same[0] if same else 0
+def _cut(column: BinnedBase, name: str, comparison: str, value: str, labels: list[str]) -> int:
+    """Which bin starts there.
+
+    Raises:
+        NotSupported: none does, or all rows lie on one side.
+    """
+    starts, end = [start(label) for label in labels], labels[-1].strip("[]()").split(", ")[-1]
+    read, kind = (_number, "number") if isinstance(column, Integer | Float) else (_moment, "date")
+    asked, last, places = read(value), read(end), [read(each) or 0.0 for each in starts]
+    reach = f"from {starts[0]} to {end}"
+    if asked is None:
+        raise NotSupported(f"{value!r} is not a {kind}; {name!r} is cut at {kind}s {reach}")
+    if asked in places[1:]:
+        return places.index(asked, 1)
+    if asked <= places[0] or (last is not None and asked > last):
+        every = (comparison == ">=") == (asked <= places[0])
+        raise NotSupported(
+            f"{name}{comparison}{value} is true of {'all' if every else 'no'} rows with a value: {name!r} is declared "
+            f"{reach}"
+        )
+    near = sorted(sorted(range(1, len(starts)), key=lambda i: abs(places[i] - asked))[:_SHOWN])
+    if not near:
+        raise NotSupported(f"{name}{comparison}{value} cannot be told: {name!r} was counted in one bin, {reach}")
+    raise NotSupported(
+        f"{name}{comparison}{value} cannot be told: {name!r} was counted {reach} in bins that start at "
+        f"{', '.join(starts[i] for i in near)}{', ...' if len(near) < len(starts) - 1 else ''}"
+    )
 
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return found if isfinite(found := float(text)) else None
     except ValueError:
         return None
 
 
-def _some(labels: list[str], near: str) -> str:
-    from difflib import get_close_matches
+def _moment(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
 
-    shown = labels if len(labels) <= 12 else [*get_close_matches(near, labels, n=3), *labels[:8], "..."]
-    return ", ".join(dict.fromkeys(shown))
+
+def _no_cell(column: ColumnBase, name: str, value: str, labels: list[str]) -> str:
+    """Why a column has no cell of that value."""
+    if column.missing and value.casefold() in _NONE:
+        return f"the share of rows without a value in {name!r} cannot be asked: shares are among the rows that have one"
+    same = [label for label in labels if label.casefold() == value.casefold()]
+    near = same or get_close_matches(value.casefold(), [each.casefold() for each in labels], n=1)
+    meant = next((label for label in labels if near and label.casefold() == near[0].casefold()), None)
+    if isinstance(column, BinnedBase):
+        first, end = start(labels[0]), labels[-1].strip("[]()").split(", ")[-1]
+        return f"{name!r} has no cell {value!r}; ask {name}<NUMBER or {name}>=NUMBER, from {first} to {end}"
+    shown = f"{', '.join(labels[:12])}{', ...' if len(labels) > 12 else ''}"
+    return f"{name!r} has no cell {value!r}; " + (f"did you mean {meant!r}? " if meant else "") + f"it has {shown}"
 
 
-__all__ = ["Values", "numbers", "question"]
+__all__ = ["Values", "numbers", "question", "start"]

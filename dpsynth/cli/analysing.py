@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dpsynth.console import progress
 
@@ -24,6 +26,9 @@ Examples:
   dpsynth analyse release/ --tables 20 --write-tables tables/
 Exit code 0: all answered. 1: a question that the release cannot answer; it says why.
 """
+GIVEN = (
+    "The table was drawn with given values: answers are about all rows of the protected table, not about those drawn."
+)
 _QUESTIONS = ("mean", "proportion", "difference", "effect", "regress")
 
 
@@ -31,7 +36,16 @@ def _asked(name: str, metavar: str, text: str) -> Callable[[Callable[..., None]]
     return click.option(f"--{name}", multiple=True, metavar=metavar, help=text)
 
 
-@click.command(short_help="Honest intervals from a release folder.", epilog=ANALYSE)
+class _InOrder(click.Command):
+    """Remembers the order of questions of several kinds."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        order = self.make_parser(ctx).parse_args(list(args))[2]
+        ctx.meta[__name__] = [each.name for each in order if each.name in _QUESTIONS]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_InOrder, short_help="Honest intervals from a release folder.", epilog=ANALYSE)
 @click.argument("release", type=click.Path())
 @_asked("mean", "COLUMN", "Mean of a column of numbers.")
 @_asked("proportion", "QUESTION", "Share of COLUMN=VALUE, COLUMN<NUMBER or COLUMN>=NUMBER.")
@@ -51,7 +65,10 @@ def _asked(name: str, metavar: str, text: str) -> Callable[[Callable[..., None]]
     "--write-tables", type=click.Path(), metavar="DIR", help="Write tables of refitted models, to analyse one by one."
 )
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.pass_context
 def analyse(
+    ctx: click.Context,
+    /,
     release: str,
     level: float,
     about: str,
@@ -71,22 +88,27 @@ def analyse(
 
     if write_tables is not None:
         check_target(write_tables)
+    elif ctx.get_parameter_source("tables") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--tables says how many tables --write-tables DIR makes; name that, too")
     opened = Analysis.read(release, level=level, about=about)
     answers: list[dict[str, Any]] = []
-    for kind in _QUESTIONS:
-        for text in asked[kind]:
-            try:
-                found = getattr(opened, kind)(text)
-            except NotSupported as reason:
-                answers.append({"question": f"{kind} {text}", "supported": False, "reason": str(reason)})
-                continue
-            each_one = found if isinstance(found, tuple) else (found,)
-            answers += [{"supported": True, **asdict(each), "why": each.why, "interval": each} for each in each_one]
+    texts = {kind: iter(asked[kind]) for kind in _QUESTIONS}
+    for kind in ctx.meta[__name__]:
+        text = next(texts[kind])
+        try:
+            found = getattr(opened, kind)(text)
+        except NotSupported as reason:
+            answers.append({"question": f"{kind} {text}", "asked": text, "supported": False, "reason": str(reason)})
+            continue
+        each_one = found if isinstance(found, tuple) else (found,)
+        answers += [{"supported": True, "asked": text, **asdict(e), "why": e.why, "interval": e} for e in each_one]
     if as_json:
         plain = [{name: value for name, value in each.items() if name != "interval"} for each in answers]
-        click.echo(json.dumps({"about": about, "level": level, "synthetic": True, "answers": plain}, indent=1))
+        notes = [GIVEN] if opened.given else []
+        body = {"about": about, "level": level, "synthetic": True, "notes": notes, "answers": plain}
+        click.echo(json.dumps(body, indent=1))
     elif answers:
-        click.echo("\n".join(line for each in answers for line in _lines(each)))
+        click.echo("\n".join([*([GIVEN] if opened.given else []), *_told(answers)]))
     elif write_tables is None:
         click.echo("\n".join(_menu(opened)))
     if write_tables is not None:
@@ -102,31 +124,27 @@ def analyse(
         sys.exit(1)
 
 
-def _lines(answer: dict[str, Any]) -> Iterator[str]:
-    yield answer["question"]
-    if not answer["supported"]:
-        yield f"  not supported  {answer['reason']}"
-        return
-    found: Interval = answer["interval"]
-    own = _interval(found.estimate, found.low, found.high)
-    yield f"  estimate       {own}   {found.level:.0%} about the {found.about}"
-    if found.naive is not None:
-        yield f"  naive          {_interval(*found.naive)}"
-    yield f"  why            {found.why}"
-    for note in found.notes:
-        yield f"  note           {note}"
+def _told(answers: list[dict[str, Any]]) -> Iterator[str]:
+    for asked, same in groupby(answers, key=lambda each: (each["asked"], each["question"].partition(" ")[0])):
+        group = [*same]
+        found: list[Interval] = [each["interval"] for each in group if each["supported"]]
+        if not found:
+            yield from (f"{each['question']}\n  not supported  {each['reason']}" for each in group)
+        elif asked[1] == "regression":
+            yield from _regression(asked[0], found)
+        else:
+            yield from map(str, found)
 
 
-def _interval(estimate: float, low: float, high: float) -> str:
-    digits = _digits(high - low)
-    return f"{estimate:.{digits}f}  [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def _digits(width: float) -> int:
-    """Decimals that show two figures of an interval's width."""
-    from math import floor, log10
-
-    return max(0, 1 - floor(log10(width))) if width > 0 else 6
+def _regression(formula: str, found: list[Interval]) -> Iterator[str]:
+    """Coefficients under one heading, and what is to be known of all of them once."""
+    shared = [note for note in found[0].notes if all(note in each.notes for each in found)]
+    yield f"regression {formula}"
+    for each in found:
+        name = each.question.partition(" on ")[2]
+        yield f" {name}" + ("" if each.against is None else f" (against {each.against})")
+        yield from each.lines(without=shared)
+    yield from (f" note            {note}" for note in shared)
 
 
 def _menu(opened: Analysis) -> Iterator[str]:
@@ -135,6 +153,11 @@ def _menu(opened: Analysis) -> Iterator[str]:
     for clique in opened.measured():
         if len(clique) > 1:
             yield f"  {', '.join(clique)}"
+    merged = [cuts for cuts in opened.cuts().values() if not cuts.all]
+    if merged:
+        yield "Beside others, where rare values and neighbours were counted together:"
+        yield from (f"  {cuts}" for cuts in merged)
+        yield "Other columns by each value, and at each start of a bin."
 
 
 __all__ = ["analyse"]

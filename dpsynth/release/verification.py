@@ -166,7 +166,7 @@ def read_signed(folder: Path | str, names: Sequence[str]) -> tuple[dict[str, byt
         BundleError: there is no certificate or it was changed, or a file is missing, another one or no plain file.
     """
     predicate = read_predicate(folder)
-    problem = ""
+    problem, digests = "", {}
     try:
         envelope, statement = _open(_read(Path(folder) / CERTIFICATE))
         _check_signature(envelope, statement, {})
@@ -179,8 +179,12 @@ def read_signed(folder: Path | str, names: Sequence[str]) -> tuple[dict[str, byt
         if not wrong:
             return files, predicate
         problem = f"{wrong[0]} is not the file that was certified"
+    except FileNotFoundError as error:
+        name = Path(str(error.filename)).name
+        listed = "which its certificate lists" if name in digests else "as releases before 0.2.0 do"
+        problem = f"it lacks {name}" + (f", {listed}" if name in digests or name in LATER else "")
     except OSError as error:
-        problem = f"it lacks {Path(str(error.filename)).name}, as releases before 0.2.0 do"
+        problem = f"{Path(str(error.filename)).name} cannot be read: {error.strerror}"
     except _BrokenError as broken:
         problem = str(broken)
     except (KeyError, TypeError):

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from dpsynth.analysis import Analysis
+from dpsynth.analysis.cuts import Cuts
+from dpsynth.analysis.values import question
 from dpsynth.encoding import Encoder
 from dpsynth.errors import NotSupported
 from dpsynth.measurement import NoisyCounts
@@ -173,7 +175,21 @@ def test_with_columns_supplied_the_table_is_not_asked():
         ("mean", "scroe", "did you mean 'score'"),
         ("mean", "drug", "categories; ask for a proportion: drug=VALUE"),
         ("proportion", "drug=asprin", "has no cell 'asprin'; it has placebo, verum"),
-        ("proportion", "score<4.5", "bins that start at 1, 2, 3"),
+        ("proportion", "score<4.5", "'score' was counted from 0 to 9 in bins that start at 1, 2, 3"),
+        ("proportion", "score<four", "'four' is not a number; 'score' is cut at numbers from 0 to 9"),
+        ("proportion", "score<nan", "'nan' is not a number"),
+        ("proportion", "score>=0", "score>=0 is true of all rows with a value: 'score' is declared from 0 to 9"),
+        ("proportion", "score<0", "is true of no rows"),
+        ("proportion", "score<99", "is true of all rows"),
+        ("proportion", "score>=-1", "is true of all rows"),
+        ("proportion", "score>5", "only < and >= are asked, at the start of a bin; of whole numbers write score>=6"),
+        ("proportion", "score<=5", "of whole numbers write score<6"),
+        ("proportion", "score!=5", "ask score=5, and take it from 1"),
+        ("proportion", "drug>verum", "holds no numbers"),
+        ("proportion", "ill", "ask ill=VALUE, such as ill=true"),
+        ("proportion", "score", "ask score<NUMBER or score>=NUMBER, or its mean"),
+        ("proportion", "drug=Verum", "did you mean 'verum'?"),
+        ("proportion", "score=missing", "the share of rows without a value in 'score' cannot be asked"),
         ("proportion", "drug<3", "holds no numbers"),
         ("proportion", "drug", "is no question"),
         ("proportion", "sex=F", "no column 'sex'"),
@@ -184,11 +200,18 @@ def test_with_columns_supplied_the_table_is_not_asked():
         ("difference", "ill by score<3", "never counted together"),
         ("difference", "score by drug", "'score' were never counted together"),
         ("difference", "score by drug", "'drug' with 'ill'; 'score' with none"),
-        ("effect", "ill of drug given stage", "regression, where the coefficient of 'drug' is adjusted"),
+        ("effect", "ill of drug given stage", "; sets with 'ill' are (ill, drug), (ill, stage)"),
         ("effect", "ill of drug", "asks for no effect"),
         ("regress", "ill", "is no regression"),
         ("regress", "ill ~ drug + ", "no column ''"),
         ("regress", "ill ~ ill", "asked for twice"),
+        ("regress", "ill ~ drug + 1", "'1' is no term; terms are columns, questions or C(COLUMN), joined by +"),
+        ("regress", "ill ~ log(score)", "no interactions or functions"),
+        ("regress", "ill ~ drug:stage", "no interactions or functions"),
+        ("regress", "ill ~ drug*stage", "no interactions or functions"),
+        ("regress", "ill ~ score - 1", "no interactions or functions"),
+        ("regress", "ill ~ I(score<3)", "no interactions or functions"),
+        ("regress", "ill ~ drug + drug", "'drug' stands there twice; terms are"),
         ("regress", "ill ~ drug + drug=verum", "cannot be told apart; leave one out"),
     ],
 )
@@ -199,6 +222,36 @@ def test_what_cannot_be_answered_says_why_and_what_can(kind, text, says):
     with pytest.raises(NotSupported) as refused:
         getattr(analysis, kind)(text)
     assert says in str(refused.value)
+
+
+def test_regression_is_suggested_where_pairs_answer_it():
+    analysis = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, PAIRS, 0), SAMPLE)
+    with pytest.raises(NotSupported, match=r"beside it: ill ~ drug \+ stage$"):
+        analysis.effect("ill of drug given stage")
+    with pytest.raises(NotSupported, match=r"beside it: ill ~ score<3 \+ stage$"):
+        analysis.effect("ill of score<3 given stage")
+    fewer = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, [("ill", "drug"), ("ill", "stage")], 0), SAMPLE)
+    with pytest.raises(NotSupported) as refused:
+        fewer.effect("ill of drug given stage")
+    assert "regression" not in str(refused.value)
+
+
+def test_wrong_types_are_a_sentence():
+    analysis = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, PAIRS, 0), SAMPLE)
+    for kind in QUESTIONS:
+        with pytest.raises(TypeError, match=f"^{kind} takes .*, as text; got int$"):
+            getattr(analysis, kind)(3)
+    with pytest.raises(TypeError, match="tables takes a whole number; got str"):
+        analysis.tables("five")
+    with pytest.raises(TypeError, match="level takes a number"):
+        Analysis.made(SCHEMA, analysis.measurements, SAMPLE, level="95%")
+
+
+def test_a_coefficient_names_what_it_is_against():
+    analysis = Analysis.made(SCHEMA, measurements(counted(SAMPLE), None, PAIRS, 0), SAMPLE)
+    constant, third = (analysis.regress("ill ~ stage")[i] for i in (0, 2))
+    assert (constant.against, third.against) == (None, "I")
+    assert str(third).startswith("regression of ill on stage=III (against I)\n  estimate ")
 
 
 def test_a_question_parts_its_rows_from_all_others():
@@ -267,13 +320,24 @@ def test_means_of_merged_cells_are_estimated_and_their_noise_counts():
             found = found[1] if kind == "regress" else found
             z.setdefault(text, []).append((found.estimate, found.noise, found.merging))
         assert "were merged before other columns were counted" in found.notes[0]
-        with pytest.raises(NotSupported, match="'score=3' cannot be told apart beside other columns"):
+        with pytest.raises(NotSupported, match=r"'score=3' cannot be told apart beside .* score starts at 2, 4, 6, 8$"):
             analysis.difference("score=3 by drug")
+        assert analysis.difference("score<4 by drug").noise > 0
     for text, each in z.items():
         exactly = each[0][0]
         assert exactly == pytest.approx(SAMPLE.groupby("drug")["score"].mean().diff().iloc[-1], abs=0.05)
         assert np.std([(value - exactly) / noise for value, noise, _ in each[1:]]) == pytest.approx(1, abs=0.25), text
         assert 0 < each[1][2] < 0.2 * abs(each[1][0])
+
+
+def test_a_value_counted_with_rows_without_one_hides_the_others():
+    said, odd = measurements(counted(SAMPLE), None, [], 0), np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9])
+    counts = NoisyCounts(("drug", "score"), counted(SAMPLE).sum(axis=(0, 2)) @ np.eye(10)[odd], 1.0, {"score": odd})
+    analysis = Analysis.made(SCHEMA, replace(said, answers=(*said.answers, counts)), SAMPLE)
+    with pytest.raises(
+        NotSupported, match=r"a rare value of 'score' and rows without one were .* all rows can be asked$"
+    ):
+        analysis.difference("score<3 by drug")
 
 
 def test_an_outcome_that_merging_hides_is_refused():
@@ -288,3 +352,33 @@ def test_an_outcome_that_merging_hides_is_refused():
     with pytest.raises(NotSupported, match="of the variance of 'score' is inside cells that were merged"):
         analysis.difference("score by drug")
     assert analysis.mean("score").estimate == pytest.approx(SAMPLE["score"].mean(), abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "map_", "weights", "said"),
+    [
+        ("score", MERGED, np.array([0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1]), "score starts at 2, 4, 6, 8"),
+        ("score", np.arange(12), np.ones(12), "score starts at every bin"),
+        ("score", np.array([0, 1, 2, 3, 4, 4, 3, 2, 5, 6, 7, 7]), np.ones(12), "score starts at 1, 2, 8, 9"),
+        ("stage", np.array([0, 1, 0, 2]), np.ones(4), "stage has II"),
+        ("stage", np.array([0, 1, 2, 2]), np.ones(4), "rows with a rare value and without one were counted together"),
+        ("stage", np.array([0, 1, 2, 2]), np.array([1, 1, 1, 0]), "stage has I, II, III"),
+        ("stage", np.array([0, 0, 0, 1]), np.ones(4), "stage has no value: all rows were counted together"),
+    ],
+)
+def test_cuts_are_those_that_merging_left(name, map_, weights, said):
+    assert said in str(Cuts.of(SCHEMA, name, map_, weights))
+
+
+def test_dates_are_cut_at_dates():
+    schema = Schema.loads("columns: {day: {type: date, min: 2020-01-01, max: 2020-12-31, bins: 4}}")
+    assert question(schema, "day", "<", "2020-07-02").mean.tolist() == [1, 1, 0, 0, 0]
+    for value, says in {
+        "2020-06-30": "start at 2020-04-01, 2020-07-02, 2020-10-01",
+        "2019-06-30": "true of no rows with a value: 'day' is declared from 2020-01-01 to 2020-12-31",
+        "2021-01-01": "true of all rows",
+        "June": "'June' is not a date; 'day' is cut at dates from 2020-01-01",
+    }.items():
+        with pytest.raises(NotSupported) as refused:
+            question(schema, "day", "<", value)
+        assert says in str(refused.value)

@@ -13,12 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from accountants.certificate import sign
+from accountants.dsse import Envelope
+from accountants.keys import Keyring
 from dpsynth.analysis import Analysis, combine
 from dpsynth.analysis.refits import Refits
 from dpsynth.cli import main
 from dpsynth.errors import BundleError, NotSupported
 from dpsynth.measurement import NoisyCounts, NoisyMoments, Score
 from dpsynth.release.measurements import Measurements, dump, load
+from dpsynth.release.verification import read_signed
 
 
 def run(*words):
@@ -150,6 +154,40 @@ def test_the_command_speaks_json(released):
     assert second["supported"] is False
 
 
+def test_answers_come_as_asked(released):
+    words = ("--proportion", "sex=F", "--mean", "age", "--proportion", "sex=M", "--mean", "aeg")
+    said = json.loads(run(released("mst"), "--json", *words).output)
+    assert [each["asked"] for each in said["answers"]] == ["sex=F", "age", "sex=M", "aeg"]
+    assert said["notes"] == []
+    assert said["answers"][1]["shift"] == pytest.approx(10, abs=1)  # bins are 20 wide
+    assert said["answers"][0]["shift"] == 0
+    shown = run(released("mst"), *words).output
+    assert shown.index("proportion sex=F") < shown.index("mean age") < shown.index("proportion sex=M")
+    assert str(Analysis.read(released("mst")).mean("age")) in shown
+
+
+def test_a_regression_has_one_heading(released):
+    shown = run(released("mst"), "--regress", "smoker ~ stage").output
+    assert shown.startswith("regression smoker ~ stage\n (constant)\n  estimate ")
+    assert " stage=III (against I)\n  estimate " in shown
+    assert shown.count("were counted, so shares are among the rows counted") == 1
+
+
+def test_answers_beside_given_values_are_about_the_protected_table(released):
+    words = (released("mst", given=True), "--proportion", "smoker=true")
+    shown, said = run(*words).output, json.loads(run(*words, "--json").output)
+    assert shown.startswith("The table was drawn with given values: answers are about all rows of the protected table")
+    assert "not about those drawn" in said["notes"][0]
+    assert said["answers"][0]["high"] < 0.5  # of those drawn, all smoke
+    assert said["answers"][0]["naive"] is None
+
+
+def test_tables_need_a_folder(released):
+    said = run(released("mst"), "--tables", 5)
+    assert said.exit_code == 2
+    assert "--write-tables DIR" in said.output
+
+
 def test_only_what_was_certified_is_read(released, tmp_path):
     folder = shutil.copytree(released("mst"), tmp_path / "release")
     raw = (folder / "measurements.json").read_bytes()
@@ -159,8 +197,23 @@ def test_only_what_was_certified_is_read(released, tmp_path):
     (folder / "measurements.json").symlink_to("/dev/zero")
     assert "measurements.json is a link" in run(folder, "--mean", "age").output
     (folder / "measurements.json").unlink()
-    assert "it lacks measurements.json, as releases before 0.2.0 do" in run(folder, "--mean", "age").output
+    assert "it lacks measurements.json, which its certificate lists" in run(folder, "--mean", "age").output
+    (folder / "schema.yaml").unlink()
+    with pytest.raises(BundleError, match=r"it lacks schema\.yaml, which its certificate lists"):
+        read_signed(folder, ("schema.yaml",))
     assert "cannot read the certificate" in run(tmp_path, "--mean", "age").output
+
+
+def test_releases_before_measurements_lack_them(released, tmp_path):
+    home = released("mst").parent
+    folder = shutil.copytree(home / "release", tmp_path / "release")
+    envelope = Envelope.from_bytes((folder / "certificate.json").read_bytes())
+    statement = json.loads(envelope.payload)
+    statement["subject"] = [each for each in statement["subject"] if each["name"] != "measurements.json"]
+    key = Keyring(home / "keys").signing_key()
+    (folder / "certificate.json").write_bytes(sign(statement, key))
+    (folder / "measurements.json").unlink()
+    assert "it lacks measurements.json, as releases before 0.2.0 do" in run(folder, "--mean", "age").output
 
 
 def test_a_certificate_that_was_changed_vouches_for_nothing(released, tmp_path):
