@@ -73,7 +73,7 @@ def fit(
         meter = reservation.start()
         beside = reservation.frame_meter
         private = PrivateTable(rows, meter) if beside is None else PrivateTable(rows, meter, frame=beside)
-        report("fitting")
+        report("fitting", note=f"{plan.claim.generator}, {plan.claim.budget}")
         recipe: Any = plan.generator
         first = {} if started is None else {"public": started.codes}
         model = recipe.fit(private, plan.claim.plan, plan.schema.hints, **first)

@@ -15,6 +15,7 @@ from accountants import GateRefused, LedgerBusy, Status, UnplannedEvent
 from dpsynth import session
 from dpsynth.errors import KernelError, SourceError
 from dpsynth.home import keyring
+from dpsynth.progress import Step, listening
 from dpsynth.testing import ReplayTable, Script
 from tests.helpers import account, schema, table
 
@@ -32,8 +33,10 @@ def statuses(acc):
 
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_from_table_to_bundle(generator, tmp_path):
-    acc = account()
-    model = dp.fit(planned(generator=generator), table(), acc)
+    acc, told = account(), []
+    with listening(told.append):
+        model = dp.fit(planned(generator=generator), table(), acc)
+    assert Step("fitting", note=f"{generator}, epsilon 1.0 at delta 1e-9") in told
     release = dp.admit(model.sample(rows=123), acc)
     assert list(release.frame.columns) == list(schema().names)
     assert len(release.frame) == 123
