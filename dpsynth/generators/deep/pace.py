@@ -111,12 +111,12 @@ class Pace:
             one_way_share: share of mu squared for the one-ways, about.
             columns: of the table.
             pairs_per_column: how many pairs are chosen and counted after the training, for each column, at least: as
-                many more as leave a cell a noise of about three rows in ten thousand declared.
+                many more as leave a noise multiplier of about three in ten thousand declared rows.
             pair_share: share for them, about; the training gets the rest. 0: there are none, and none where the
                 declared table is too large for particles (`particles_for`).
         """
         room = pair_share and particles_of(hints, columns)
-        quiet = int(pair_share * float(allowance.mu_squared) * (_QUIET * (hints.about_rows or 0) / hints.at_most) ** 2)
+        quiet = int(pair_share * float(allowance.mu_squared) * (_QUIET * (hints.about_rows or 0)) ** 2)
         wanted = max(math.ceil(pairs_per_column * columns), quiet)
         pairs = min(wanted, columns * (columns - 1) // 2) if room else 0
         share = pair_share if pairs else 0.0
