@@ -11,9 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 import dpsynth as dp
+from accountants import PlanError
 from dpsynth.cli import GENERATOR_NAMES, main
+from dpsynth.console import one_sentence
 from dpsynth.demo import rows_file, run
-from dpsynth.generators import GENERATORS
+from dpsynth.errors import CHARGED
+from dpsynth.generators import GENERATORS, Independent
 from tests.helpers import SCHEMA, table
 
 ROOT = Path(__file__).parents[1]
@@ -320,3 +323,21 @@ def test_long_stages_say_how_long_they_take(monkeypatch, capsys):
         "AIM 100%  after 2.0 h  a note",
     ]
     assert console.left(100.0, None) == console.left(1.0, 0.5) == ""
+
+
+def test_an_error_says_whether_the_run_was_charged(desk, monkeypatch):
+    say("ledger open visits --epsilon 3")
+    release = "release t.parquet --schema s.yaml --epsilon 1 --generator independent --dataset visits --out release"
+    assert CHARGED not in say(release.replace("t.parquet", "none.parquet"), 1).stderr
+
+    def broken(*_):
+        raise PlanError("it does not work here")
+
+    monkeypatch.setattr(Independent, "fit", broken)
+    assert say(release, 1).stderr.endswith(f"Error: it does not work here\n{CHARGED}\n")
+    assert "forfeited" in say("ledger show visits").stdout
+
+
+def test_a_reader_that_went_away_is_no_error_to_report():
+    with pytest.raises(BrokenPipeError), one_sentence():  # click ends the command quietly
+        raise BrokenPipeError

@@ -204,14 +204,13 @@ class GAN:
         event, pace = start.event, Pace.planned(start.event, hints, self.max_grad_norm)
         weight = event.sample_rate * start.total / pace.expected_batch_size
         average = Average(fakes.module, self.decay)
-        learns = torch.optim.Adam(fakes.parameters, lr=self.generator_rate, betas=(0.5, 0.99))
 
         def on_own() -> Any:
             with torch.no_grad():
                 rows, _ = fakes.draw(self.fakes)
             return weight * on_fakes(judge, self.loss, rows, self.max_grad_norm)
 
-        def turn(step: int, rate: float) -> None:
+        def turn(step: int, rate: float, learns: torch.optim.Optimizer) -> None:
             bounded(judge, self.slope, self.pair_slope)
             if step % self.critic_steps:
                 return
@@ -225,12 +224,15 @@ class GAN:
                 learns.step()
                 average.update()
 
-        def judges() -> Any:
+        def learner() -> torch.optim.Optimizer:  # a new one for private rows: they may be on another device
+            return torch.optim.Adam(fakes.parameters, lr=self.generator_rate, betas=(0.5, 0.99))
+
+        def judges() -> torch.optim.Optimizer:
             trained = [p for p in judge.parameters() if p.requires_grad]
             return torch.optim.Adam(trained, lr=self.critic_rate, betas=(0.5, 0.99))
 
         if public is not None:
-            rng, rows, learning = start.rng, merged(start, public), judges()
+            rng, rows, learning, learns = start.rng, merged(start, public), judges(), learner()
             for step in range(1, event.steps + 1):
                 seen = judged(some(rows, rng), start.domain, loss.conditions, rng)
                 with torch.no_grad():
@@ -240,7 +242,8 @@ class GAN:
                 learning.zero_grad()
                 cost.backward()  # type: ignore[no-untyped-call]
                 learning.step()
-                turn(step, self.generator_rate)
+                turn(step, self.generator_rate, learns)
+        learns = learner()
         train(
             start.view,
             judge,
@@ -252,7 +255,7 @@ class GAN:
             start=self.one_way_share,
             rate=lambda done: max(1.0 - done, _LEAST_RATE),
             public=on_own,
-            after=lambda step: turn(step, self.generator_rate * (1.0 - (step - 1) / event.steps)),
+            after=lambda step: turn(step, self.generator_rate * (1.0 - (step - 1) / event.steps), learns),
             beside=fakes.module,
             devices=places,
             numerics=self.numerics,

@@ -242,7 +242,7 @@ class Gradients:
             return not emulated(self.device) and self._whole() and self._reproducible(shape)
 
     def _whole(self) -> bool:
-        """Whether sums of whole numbers as large as they get come out whole, to the last unit."""
+        """Whether sums of products of whole numbers as large as they get come out whole: random ones, over a pass."""
         rng = np.random.default_rng(1)
         for outputs, inputs in self.shapes:
             derivatives = rng.integers(-int(_LARGEST), int(_LARGEST), size=(outputs, self._block))

@@ -21,9 +21,9 @@ from dpsynth.measurement import NoisyCounts, NoisyMoments, Score
 
 KIND = "dpsynth noisy measurements"
 VERSION = 1
-_MOST = 2**50
+_MOST, _MOST_PRODUCTS = 2**50, 2**62
 _LEAST_SIGMA = 2.0**-50
-"""Beyond these nothing is a count of rows, or its noise."""
+"""Beyond these nothing is a count of rows, a sum of products over rows, or their noise."""
 _SAYS = (
     "Counts of rows of the protected table, each with independent rounded Gaussian noise of standard deviation sigma "
     "(in rows). Values may be negative. Axes are the columns; a recoded column was counted over merged cells."
@@ -122,8 +122,9 @@ def _place(known: list[list[int]], map_: NDArray[np.int64]) -> int:
 
 def _answer(entry: Mapping[str, Any], maps: Mapping[str, Sequence[NDArray[np.int64]]]) -> NoisyCounts | NoisyMoments:
     recoding = {name: maps[name][_index(place)] for name, place in entry["recoded"].items()} or None
-    sigma, values = _noise(entry["sigma"]), _integers(entry["values"])
-    if entry["kind"] == "moments":
+    products = entry["kind"] == "moments"
+    sigma, values = _noise(entry["sigma"]), _integers(entry["values"], _MOST_PRODUCTS if products else _MOST)
+    if products:
         scores = tuple(Score(str(each["column"]), _integers(each["values"])) for each in entry["scores"])
         square = values.reshape(len(scores), len(scores))
         return NoisyMoments(scores, int(entry["max_norm"]), square, sigma, _noise(entry["sigma_diagonal"]), recoding)
@@ -133,9 +134,9 @@ def _answer(entry: Mapping[str, Any], maps: Mapping[str, Sequence[NDArray[np.int
     return NoisyCounts(clique, values.reshape(shape), sigma, recoding)
 
 
-def _integers(listed: Any) -> NDArray[np.int64]:
+def _integers(listed: Any, most: int = _MOST) -> NDArray[np.int64]:
     array = np.array(listed, dtype=np.int64)
-    if array.ndim != 1 or not all(type(each) is int and abs(each) <= _MOST for each in listed):
+    if array.ndim != 1 or not all(type(each) is int and abs(each) <= most for each in listed):
         raise ValueError("no list of whole numbers")
     return array
 

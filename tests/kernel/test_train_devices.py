@@ -1,18 +1,23 @@
 """Training on a GPU, where one is present; and which device is taken, which needs none."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from accountants import Allowance, Budget, PlanError, SubsampledGaussian
+from accountants import Allowance, Budget, Meter, PlanError, SubsampledGaussian
 from dpsynth.generators import GAN, MADE, VAE
 from dpsynth.generators.deep.device import devices
 from dpsynth.generators.deep.pace import Pace
 from dpsynth.generators.deep.steps import train
 from dpsynth.hints import Hints
+from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel import gradients as gradients_module
 from dpsynth.kernel.arithmetic import emulated
 from dpsynth.kernel.gradients import SCALE, Gradients
+from dpsynth.schema import Schema
 from dpsynth.training import Critic, NotReproducible
 from tests.kernel.training import CASES, DOMAIN, frame, gradients, joined, linear_critic, opened, some_rows
 
@@ -64,8 +69,6 @@ def test_sums_on_a_gpu_are_those_of_the_processor(loss, make):
 @gpu
 @pytest.mark.parametrize("generator", [MADE(steps=3), VAE(steps=3), GAN(steps=3)], ids=["made", "vae", "gan"])
 def test_every_network_trains_on_a_gpu(generator):
-    from dataclasses import replace
-
     from tests.generators.test_deep import Trained
 
     rng = np.random.default_rng(0)
@@ -74,6 +77,19 @@ def test_every_network_trains_on_a_gpu(generator):
     )
     assert run.meter.charged == run.plan.events
     assert len(run.model.sample(50, rng)["a"]) == 50
+
+
+@gpu
+@pytest.mark.parametrize("generator", [MADE(steps=3), VAE(steps=3), GAN(steps=3)], ids=["made", "vae", "gan"])
+def test_a_start_from_public_rows_goes_on_on_a_gpu(generator):
+    rng, sizes = np.random.default_rng(0), dict.fromkeys("abc", 5)
+    described = Schema.from_domain(sizes, about_rows=500)
+    rows = {a: rng.integers(0, 5, 500) for a in sizes}
+    recipe = replace(generator, device="cuda")
+    plan = recipe.plan(described.domain, Allowance(Budget("1", "1e-9")), described.hints)
+    private = PrivateTable(Rows(pd.DataFrame(rows), described), Meter(plan))
+    model = recipe.fit(private, plan, described.hints, public=rows)
+    assert len(model.sample(50, rng)["a"]) == 50
 
 
 def test_a_gpu_that_is_not_there_is_asked_for_in_vain_before_any_look(monkeypatch):

@@ -111,7 +111,7 @@ class Pace:
             one_way_share: share of mu squared for the one-ways, about.
             columns: of the table.
             pairs_per_column: how many pairs are chosen and counted after the training, for each column, at least: as
-                many more as leave a noise multiplier of about three in ten thousand declared rows.
+                many more as leave the noise multiplier of each below the declared rows times .0003, about.
             pair_share: share for them, about; the training gets the rest. 0: there are none, and none where the
                 declared table is too large for particles (`particles_for`).
         """

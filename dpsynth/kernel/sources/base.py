@@ -24,7 +24,7 @@ BATCH = 65_536
 class Source(ABC):
     """A table that can be read from its first row to its last, as often as needed."""
 
-    kept: ClassVar[str] = ""
+    column_hint: ClassVar[str] = ""
     """How such a file holds its columns, for whoever misses one; the same whatever the file holds."""
 
     @property
@@ -61,7 +61,7 @@ def check_structure(source: Source, schema: Schema) -> None:
     raise SourceError(
         f"the table lacks {what} {', '.join(repr(name) for name in lacking)}, which the schema declares, or has more "
         "than one of that name; names must agree to the letter: rename the table's columns or correct the schema"
-        f"{source.kept}"
+        f"{source.column_hint}"
     )
 
 

@@ -47,7 +47,7 @@ class CsvSource(Source):
         SourceError: it cannot be read, or has no line.
     """
 
-    kept: ClassVar[str] = " (columns of a CSV file are separated by commas, and its first line names them)"
+    column_hint: ClassVar[str] = " (columns of a CSV file are separated by commas, and its first line names them)"
 
     def __init__(self, path: str) -> None:
         self._path = path
