@@ -35,6 +35,8 @@ _NOISE_UNHELD = 0.005
 """Noise of a correlation up to which no row is held at all."""
 _TOO_NOISY = 0.2
 """Noise of a correlation beyond which none is asked."""
+_ROWS = 20_000
+"""Rows drawn to see what holding them takes from each score."""
 _LEAST_LEFT = 0.2
 """Least share of a score's variance that is taken to be left of rows held to the norm."""
 
@@ -122,8 +124,8 @@ def moments_of(
 
     Rows whose scores are long are drawn back, unless there is next to no noise; that takes from every product. The
     diagonal, asked in the same look at no price, shows how much: what is left of each score's variance, where all of it
-    is known from the one-ways. Sums of products are divided by the square roots of what is left; with a further score,
-    which is large in few rows, all of a product is in these rows: by what is left of the score that lost more.
+    is known from the one-ways. A sum of products is divided by what is left of the score that lost more: it is large in
+    rows that are long, and so is the product.
 
     Args:
         view: over merged codes.
@@ -150,13 +152,11 @@ def read(answer: NoisyMoments, one_ways: Mapping[str, Array]) -> Moments:
     """
     scores = answer.scores
     _, squares = _squares(scores, one_ways)
-    left = _left(np.diagonal(answer.values).astype(np.float64), squares, answer.sigma_diagonal)
+    left = _left(scores, np.diagonal(answer.values).astype(np.float64), squares, answer.sigma_diagonal, one_ways)
     attributes = tuple(score.attribute for score in scores)
     pairs = paired(attributes)
     rows, columns = (np.array([pair[side] for pair in pairs], dtype=np.intp) for side in (0, 1))
-    further = np.array([a in attributes[:i] for i, a in enumerate(attributes)])
-    both = np.sqrt(left[rows] * left[columns])
-    scale = UNIT**2 * np.where(further[rows] | further[columns], np.minimum(left[rows], left[columns]), both)
+    scale = UNIT**2 * np.minimum(left[rows], left[columns])
     standard = tuple(np.asarray(score.values / UNIT, dtype=np.float64) for score in scores)
     return Moments(attributes, standard, pairs, answer.values[rows, columns] / scale, answer.sigma / scale)
 
@@ -181,13 +181,44 @@ def _squares(scores: Sequence[Score], one_ways: Mapping[str, Array]) -> tuple[fl
     return total, np.array(squares)
 
 
-def _left(found: Array, expected: Array, sigma: float) -> Array:
-    """Shares of the scores' variances that are left: each score's own, drawn to that of all by its noise."""
+def _left(
+    scores: Sequence[Score], found: Array, expected: Array, sigma: float, one_ways: Mapping[str, Array]
+) -> Array:
+    """Shares of the scores' variances that are left of rows held to a norm.
+
+    What is left of all of them together is known well. A norm that leaves as much of rows whose columns are independent
+    says how much each score is likely to have lost: those that are large in few rows the most. A score's own answer is
+    drawn to that by its noise.
+
+    Args:
+        scores: what was asked.
+        found: noisy sums of squares.
+        expected: the same of rows that are not held.
+        sigma: of the noise of `found`.
+        one_ways: expected counts over merged codes.
+    """
     together = float(np.clip(found.sum() / expected.sum(), _LEAST_LEFT, 1.0))
+    likely = _likely(scores, together, one_ways)
     own, variance = found / expected, np.square(sigma / expected)
-    between = max(float(np.var(own) - variance.mean()), 0.0)
+    between = max(float(np.var(own - likely) - variance.mean()), 0.0)
     weight = between / (between + variance)
-    return np.clip(together + weight * (own - together), _LEAST_LEFT, 1.0)
+    return np.clip(likely + weight * (own - likely), _LEAST_LEFT, 1.0)
+
+
+def _likely(scores: Sequence[Score], kept: float, one_ways: Mapping[str, Array]) -> Array:
+    """Shares of the scores' variances left of rows of independent columns, held such that `kept` of all is left."""
+    rng = np.random.default_rng(0)  # of public counts
+    codes = {}
+    for a in dict.fromkeys(score.attribute for score in scores):
+        mass = np.maximum(one_ways[a], 0.0)
+        codes[a] = rng.choice(len(mass), _ROWS, p=mass / mass.sum())
+    squares = np.stack([np.square(s.values[codes[s.attribute]]) for s in scores], axis=1).astype(np.float64)
+    norms = squares.sum(axis=1)
+    rising = np.sort(norms)
+    left = np.cumsum(rising) + rising * np.arange(len(rising) - 1, -1, -1)  # were rows held to the norm of each
+    held = np.minimum(1.0, np.interp(kept * norms.sum(), left, rising) / np.maximum(norms, 1.0))
+    share: Array = held @ squares / np.maximum(squares.sum(axis=0), 1.0)
+    return share
 
 
 __all__ = ["UNIT", "moments_of", "noise_of_a_correlation", "read", "scored"]

@@ -11,15 +11,16 @@ import pytest
 from accountants import Allowance, Budget, FixedPlan, Gaussian, Meter
 from dpsynth.domain import Domain
 from dpsynth.generators import AIM
-from dpsynth.generators.moment_look import UNIT, moments_of, noise_of_a_correlation, scored
+from dpsynth.generators.moment_look import UNIT, moments_of, noise_of_a_correlation, read, scored
 from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import RakedModel
 from dpsynth.graphical.moments import MOMENTS
 from dpsynth.graphical.raking import rake
 from dpsynth.hints import Hints
 from dpsynth.kernel import PrivateTable, Rows
+from dpsynth.kernel.moments import exact_moments
 from dpsynth.kernel.noise import Noise
-from dpsynth.measurement import NoisyMoments
+from dpsynth.measurement import NoisyMoments, Score
 from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
 
@@ -209,6 +210,32 @@ def test_what_holding_rows_takes_is_made_good(monkeypatch):
     held = answer.values[rows, columns] / UNIT**2
     assert held @ true / (true @ true) < 0.65
     assert 0.7 < found.values @ true / (true @ true) < 1.15
+
+
+def test_scores_that_are_large_in_few_rows_lose_the_most():
+    """Rows far out in one column are long, so that holding them takes twice as much from it: told without its own sum.
+
+    The noise of the diagonal is said to be so large that only its trace is of use.
+    """
+    rng = np.random.default_rng(0)
+    rows, columns = 50_000, 6
+    far = rng.random(rows) < 0.01
+    codes = {f"n{i}": np.clip(np.rint(2 * rng.normal(size=rows) + 5 + far), 0, 10).astype(int) for i in range(columns)}
+    codes["far"] = far.astype(int)
+    values = np.rint(UNIT * (np.arange(11) - 5) / 2).astype(np.int64)
+    scores = [*(Score(f"n{i}", values) for i in range(columns)), Score("far", np.array([0, 4 * UNIT]))]
+    whole = exact_moments(codes, scores, 100 * UNIT)
+    held = exact_moments(codes, scores, round(2.2 * UNIT))
+    lost = 1 - np.diagonal(held) / np.diagonal(whole)
+    assert lost[-1] > 2 * lost[:-1].max()
+    one_ways = {a: np.bincount(c).astype(float) for a, c in codes.items()}
+    found = read(NoisyMoments(tuple(scores), round(2.2 * UNIT), held, 1.0, 1e12), one_ways)
+    with_far = np.array([j == columns for _, j in found.pairs])
+    true = np.array([whole[pair] for pair in found.pairs]) / UNIT**2
+    raw = np.array([held[pair] for pair in found.pairs]) / UNIT**2
+    slope = lambda these: these[with_far] @ true[with_far] / (true[with_far] @ true[with_far])  # noqa: E731
+    assert slope(raw) < 0.4
+    assert 0.85 < slope(found.values) < 1.1  # far rows are longer than those of independent columns
 
 
 @pytest.mark.parametrize("at_most", [1, 400])
