@@ -14,6 +14,7 @@ from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian,
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.expected import Expected
+from dpsynth.generators.heaped import heaped
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.moment_look import moments_of, scored
 from dpsynth.generators.one_ways import Cleaning, OneWays
@@ -21,7 +22,15 @@ from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_fo
 from dpsynth.generators.round import SELECT_SHARE, Round
 from dpsynth.generators.settings import flag, one_of, positive, room_for, suggesting, whole
 from dpsynth.generators.workload import WORKLOADS, candidates_of
-from dpsynth.graphical import GraphicalModel, JunctionTree, ModelTooLarge, RakedModel, measured
+from dpsynth.graphical import (
+    GraphicalModel,
+    JunctionTree,
+    Measurement,
+    ModelTooLarge,
+    RakedModel,
+    estimate_total,
+    measured,
+)
 from dpsynth.graphical.estimation import fitted
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.moments import MOMENTS, Moments, significant, with_room
@@ -40,6 +49,9 @@ there is less signal the tree has room for all that can be told from noise."""
 
 FALSE, _MOMENT_ROOM = 0.1, 0.3
 """Share of the moments fitted that may be nothing but noise; share of the model's room for their pairs."""
+
+_HEAPED = 0.125
+"""Share of the looks with the target for the grids of heaped columns; the rest is for all columns with it."""
 
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
@@ -86,6 +98,7 @@ class AIM:
         moment_share: share, of the mu squared that the one-ways leave, for the moments of ordered columns.
         beyond_share: share, of the mu squared that the one-ways leave, for pairs beyond the junction tree; less where
             rows are few for the noise.
+        target_share: where there is a target, share of mu squared for looks at every column together with it.
 
     Raises:
         ValueError: a setting is outside its range.
@@ -110,6 +123,7 @@ class AIM:
     tolerance: float = 0.1
     moment_share: float = 0.2
     beyond_share: float = 0.2
+    target_share: float = 0.56
 
     def __post_init__(self) -> None:
         one_of("workload", self.workload, WORKLOADS)
@@ -132,6 +146,7 @@ class AIM:
         positive("tolerance", self.tolerance)
         positive("beyond_share", self.beyond_share, zero=True, below=1)
         positive("moment_share", self.moment_share, zero=True, below=1)
+        positive("target_share", self.target_share, zero=True, below=1)
 
     @classmethod
     def paper(cls, **settings: Any) -> AIM:
@@ -160,6 +175,7 @@ class AIM:
             "cell_price": 0.0,
             "beyond_share": 0.0,
             "moment_share": 0.0,
+            "target_share": 0.0,
         }
         return cls(**(published | settings))
 
@@ -203,7 +219,7 @@ class _Run:
         self.recoding = one_ways.recoding
         self.domain = self.recoding.domain
         self.view = private.recoded(self.recoding.maps)
-        self.measurements = one_ways.merged
+        self.measurements = [*one_ways.merged, *self._with_target(one_ways)]
         self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain, recipe.target)
         self.cells = {clique: self.domain.size(clique) for clique in self.weights}
         self.potentials: dict[Clique, Array] = {}
@@ -251,9 +267,12 @@ class _Run:
         """All one-ways over base cells, looked at once more if they are too noisy or on a fine grid."""
         recipe, hints = self.recipe, self.hints
         cleaning = Cleaning(recipe.denoise, recipe.merge_below, recipe.group_below)
-        first = recipe.fine_share if hints.fine else recipe.one_way_share
+        predicting = recipe.target is not None and recipe.target_share > 0.0
+        first = recipe.fine_share if hints.fine and not predicting else recipe.one_way_share
         found = OneWays.look(private, self._share(first), hints, cleaning)
         self._looked(private, found)
+        if recipe.target is not None and self._pairs_with_target(found):
+            return self._heaped(private, found, recipe.target, cleaning)
         error = found.error / (2 if hints.fine else 1)  # bins counted as such carry less noise than sums of cells
         share = min(recipe.one_way_most, first * error / recipe.one_way_error)
         more = max(share, 2 * first if hints.fine else 0.0) - first
@@ -262,6 +281,39 @@ class _Run:
         found = found.again(private, self._share(more), hints, cleaning)
         self._looked(private, found)
         return found
+
+    def _pairs_with_target(self, one_ways: OneWays) -> list[Clique]:
+        """Columns with the target: those with few enough cells for the model, and for the noise to leave some rows."""
+        recipe, domain = self.recipe, one_ways.recoding.domain
+        if recipe.target is None or not recipe.target_share or len(domain) < 2:
+            return []
+        pairs = [domain.clique((a, recipe.target)) for a in domain.attributes if a != recipe.target]
+        noise = self._share((1.0 - _HEAPED) * recipe.target_share).noise_multiplier * self.hints.at_most
+        told = estimate_total(one_ways.merged) / (math.sqrt(len(pairs)) * noise)
+        most = min(told, recipe.max_cells / (2 * len(pairs)))
+        return [pair for pair in pairs if domain.size(pair) <= most]
+
+    def _heaped(self, private: PrivateTable, found: OneWays, target: str, cleaning: Cleaning) -> OneWays:
+        """Heaped columns looked at once more, by the target's cells."""
+        columns = [a for a in heaped(found.base, self.hints.fine) if a != target]
+        if not columns:
+            return found
+        view = private.recoded({target: found.recoding.maps[target]})
+        pairs = [view.domain.clique((a, target)) for a in columns]
+        answers = view.count_all(pairs, self._share(_HEAPED * self.recipe.target_share))
+        found = found.with_heaped(answers, target, self.hints, cleaning)
+        bins = ", ".join(f"{a} in {found.recoding.domain[a]} bins" for a in columns)
+        report("AIM", 1.0 - private.remaining / self.budget, f"with {target}: {bins}")
+        return found
+
+    def _with_target(self, one_ways: OneWays) -> list[Measurement]:
+        """Every column counted together with the target, in one look."""
+        recipe, pairs = self.recipe, self._pairs_with_target(one_ways)
+        if recipe.target is None or not pairs:
+            return []
+        answers = self.view.count_all(pairs, self._share((1.0 - _HEAPED) * recipe.target_share))
+        self._report(f"{len(pairs)} columns with {recipe.target}, noise of {answers[0].sigma:.1f} rows")
+        return [*one_ways.heaped_with(recipe.target), *measured(answers)]
 
     def _share(self, share: float) -> Gaussian:
         return Gaussian.from_mu(math.sqrt(share * self.budget))

@@ -83,7 +83,7 @@ def binned(
     """
     mass = denoise(noisy, sigma, np.diff(positions), inside)
     codes = _merge(mass, positions, float(np.sqrt(np.mean(sigma**2))), total, threshold)
-    return Binning(codes, mass, _weights(mass, codes, np.diff(positions)))
+    return Binning(codes, mass, weights_within(mass, codes, np.diff(positions)))
 
 
 def denoise(noisy: Array, sigma: Array, widths: Array, inside: tuple[float, float] | None = None) -> Array:
@@ -101,27 +101,39 @@ def denoise(noisy: Array, sigma: Array, widths: Array, inside: tuple[float, floa
         widths: of the cells on the column's scale, shape (m,).
         inside: noisy rows of all cells and the variance of that; None where nothing is known.
     """
-    cells = len(noisy)
-    widths = widths / widths.mean()
-    price = _PIECE * log(max(cells, 2))
-    fitted = _sums(widths * noisy / sigma**2)
-    norm = _sums(widths**2 / sigma**2)
-    squares = _sums(noisy**2 / sigma**2)
-    best, start = np.zeros(cells + 1), np.zeros(cells + 1, dtype=np.int64)
-    for end in range(1, cells + 1):
-        residual = squares[end] - squares[:end] - (fitted[end] - fitted[:end]) ** 2 / (norm[end] - norm[:end])
-        cost = best[:end] + residual
-        start[end] = int(np.argmin(cost))
-        best[end] = cost[start[end]] + price
-    mass, ends = np.zeros(cells), [cells]
-    while ends[-1]:
-        ends.append(int(start[ends[-1]]))
-    pieces = [slice(first, beyond) for beyond, first in pairwise(ends)]
+    mass, widths = np.zeros(len(noisy)), widths / widths.mean()
+    pieces = constant_runs(noisy[:, None], sigma[:, None] ** 2, widths, _PIECE * log(max(len(noisy), 2)))
     held = np.array([float(noisy[piece].sum()) for piece in pieces])
     variance = np.array([float(np.sum(sigma[piece] ** 2)) for piece in pieces])
     for piece, rows in zip(pieces, _told(held, variance, inside), strict=True):
         mass[piece] = rows * widths[piece] / widths[piece].sum()
     return mass
+
+
+def constant_runs(noisy: Array, variance: Array, widths: Array, price: float) -> list[slice]:
+    """Runs of cells in which every channel's density is constant: the least squares by variance, plus `price` a run.
+
+    Args:
+        noisy: noisy counts, shape (m, channels).
+        variance: of their noise, broadcastable to that.
+        widths: of the cells, shape (m,).
+        price: of a run.
+    """
+    cells = len(noisy)
+    variance = np.broadcast_to(variance, noisy.shape)
+    fitted = _sums(widths[:, None] * noisy / variance)
+    norm = _sums(np.square(widths)[:, None] / variance)
+    squares = _sums((np.square(noisy) / variance).sum(axis=1))
+    best, start = np.zeros(cells + 1), np.zeros(cells + 1, dtype=np.int64)
+    for end in range(1, cells + 1):
+        explained = (np.square(fitted[end] - fitted[:end]) / (norm[end] - norm[:end])).sum(axis=1)
+        cost = best[:end] + squares[end] - squares[:end] - explained
+        start[end] = int(np.argmin(cost))
+        best[end] = cost[start[end]] + price
+    ends = [cells]
+    while ends[-1]:
+        ends.append(int(start[ends[-1]]))
+    return [slice(first, beyond) for beyond, first in pairwise(ends)][::-1]
 
 
 def _told(held: Array, variance: Array, inside: tuple[float, float] | None) -> Array:
@@ -187,7 +199,7 @@ def _lost(share: Array, positions: Array, least: float) -> Array:
     return lost
 
 
-def _weights(mass: Array, codes: NDArray[np.int64], widths: Array) -> Array:
+def weights_within(mass: Array, codes: NDArray[np.int64], widths: Array) -> Array:
     """Mass within each bin; by width where a bin holds none."""
     held = np.bincount(codes, mass)
     given = np.where(held[codes] > 0, mass, widths)
@@ -196,7 +208,8 @@ def _weights(mass: Array, codes: NDArray[np.int64], widths: Array) -> Array:
 
 
 def _sums(values: Array) -> Array:
-    return np.concatenate([[0.0], np.cumsum(values)])
+    """Running sums along the first axis, from nothing."""
+    return np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
 
 
-__all__ = ["MOST_BINS", "Binning", "binned", "denoise"]
+__all__ = ["MOST_BINS", "Binning", "binned", "constant_runs", "denoise", "weights_within"]

@@ -181,9 +181,7 @@ def _squares(scores: Sequence[Score], one_ways: Mapping[str, Array]) -> tuple[fl
     return total, np.array(squares)
 
 
-def _left(
-    scores: Sequence[Score], found: Array, expected: Array, sigma: float, one_ways: Mapping[str, Array]
-) -> Array:
+def _left(scores: Sequence[Score], found: Array, expected: Array, sigma: float, one_ways: Mapping[str, Array]) -> Array:
     """Shares of the scores' variances that are left of rows held to a norm.
 
     What is left of all of them together is known well. A norm that leaves as much of rows whose columns are independent

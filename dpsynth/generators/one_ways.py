@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.denoising import Denoised, denoised
 from dpsynth.generators.grouping import grouped
+from dpsynth.generators.heaped import rebinned
 from dpsynth.generators.recoding import Recoding
 from dpsynth.graphical import Measurement, combine, estimate_total, measured
+from dpsynth.graphical.factor import Array
 from dpsynth.hints import Hints
 from dpsynth.measurement import NoisyCounts
 
@@ -51,12 +53,14 @@ class OneWays:
         clean: the same, denoised.
         bins: noisy marginals over the bins of fine grids.
         recoding: base cells to merged cells.
+        heaped: noisy marginals of heaped columns, over base codes, with a target, over merged ones.
     """
 
     base: Sequence[Measurement]
     clean: Sequence[Measurement]
     bins: Sequence[Measurement]
     recoding: Recoding
+    heaped: Sequence[Measurement] = ()
 
     @classmethod
     def look(cls, private: PrivateTable, noise: Gaussian, hints: Hints, cleaning: Cleaning) -> OneWays:
@@ -80,6 +84,24 @@ class OneWays:
         rest = [m for m in found if m.clique[0] not in hints.fine]
         base = list(combine(domain, [*self.base, *rest]).values())
         return self._of(domain, base, [*self.bins, *bins], hints, cleaning, self.recoding)
+
+    def with_heaped(self, answers: Iterable[NoisyCounts], target: str, hints: Hints, cleaning: Cleaning) -> OneWays:
+        """What counts of heaped columns' cells by merged cells of the target say beside the first look: other bins."""
+        found, first, bins = measured(answers), {m.clique[0]: m for m in self.base}, {}
+        for pair in found:
+            attribute = _other(pair.clique, target)
+            cells = len(hints.fine[attribute]) - 1
+            one_way = first[attribute]
+            bins[attribute] = rebinned(
+                _by(pair, attribute)[:cells],
+                float(np.mean(pair.sigma)),
+                one_way.values[:cells],
+                np.broadcast_to(np.square(one_way.sigma), one_way.values.shape)[:cells],
+                np.asarray(hints.fine[attribute]),
+                cleaning.merge_below,
+            )
+        recoding = self.recoding.rebinned(bins, self.base, hints.out_of_domain, cleaning.merge_below)
+        return replace(self, recoding=recoding, heaped=found)
 
     @classmethod
     def _of(
@@ -116,6 +138,10 @@ class OneWays:
         found = [self.recoding.one_way(m) for m in self.clean]
         return list(combine(self.recoding.domain, [*found, *self.bins]).values())
 
+    def heaped_with(self, target: str) -> list[Measurement]:
+        """What was counted of heaped columns together with the target, over merged codes."""
+        return [self.recoding.summed(m, _other(m.clique, target)) for m in self.heaped]
+
     @property
     def error(self) -> float:
         """Mean total variation distance that the noise makes in a one-way of the model."""
@@ -132,6 +158,16 @@ def one_way_looks(noise_multiplier: float, hints: Hints) -> list[Gaussian]:
 
 def _cleaned(one_way: Measurement, fine: Collection[str], cleaning: Cleaning) -> Denoised:
     return denoised(one_way) if cleaning.denoise and one_way.clique[0] not in fine else Denoised(one_way, 0.0)
+
+
+def _other(clique: Clique, target: str) -> str:
+    (attribute,) = (a for a in clique if a != target)
+    return attribute
+
+
+def _by(pair: Measurement, attribute: str) -> Array:
+    """Counts with the cells of `attribute` along the first axis."""
+    return pair.values if pair.clique[0] == attribute else pair.values.T
 
 
 def _singles(private: PrivateTable) -> list[Clique]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dpsynth.domain import Clique, Codes, Domain
-from dpsynth.generators.binning import binned
+from dpsynth.generators.binning import Binning, binned
 from dpsynth.graphical import Measurement, estimate_total
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.sampling import draw
@@ -107,14 +107,37 @@ class Recoding:
         weights = {a: self.weights[a] if a in kept else new.weights[a] for a in self.base.attributes}
         return Recoding.of(self.base, maps, weights, {a: self.empty[a] for a in self.empty if a in kept})
 
+    def rebinned(
+        self,
+        bins: Mapping[str, Binning],
+        one_ways: Sequence[Measurement],
+        out_of_domain: Mapping[str, int],
+        threshold: float,
+    ) -> Recoding:
+        """With other bins of some fine grids; the rest stays as it is."""
+        maps, weights, empty = dict(self.maps), dict(self.weights), dict(self.empty)
+        for measured in one_ways:
+            (a,) = measured.clique
+            if a in bins:
+                maps[a], weights[a], empty[a] = _with_outside(bins[a], measured, out_of_domain.get(a), threshold)
+        return Recoding.of(self.base, maps, weights, empty)
+
     def one_way(self, measured: Measurement) -> Measurement:
         """A base one-way added up to the merged cells; the noise of a cell of ``m`` is ``sigma * sqrt(m)``."""
-        (attribute,) = measured.clique
-        codes = self.maps[attribute]
+        return self.summed(measured, measured.clique[0])
+
+    def summed(self, measured: Measurement, attribute: str) -> Measurement:
+        """A marginal that is over base codes of one attribute, added up to its merged cells."""
+        axis, codes = measured.clique.index(attribute), self.maps[attribute]
         kept = ~self.empty.get(attribute, np.zeros(codes.shape, dtype=bool))
-        summed = np.bincount(codes, measured.values * kept).astype(np.float64)
-        variance = np.broadcast_to(np.square(measured.sigma), codes.shape) * kept
-        return Measurement(measured.clique, summed, np.sqrt(np.bincount(codes, variance)).astype(np.float64))
+        variance = np.broadcast_to(np.square(measured.sigma), measured.values.shape)
+        found = []
+        for each in (measured.values, variance):
+            cells = np.moveaxis(np.asarray(each, dtype=np.float64), axis, 0)
+            into = np.zeros((self.domain[attribute], *cells.shape[1:]))
+            np.add.at(into, codes[kept], cells[kept])
+            found.append(np.moveaxis(into, 0, axis))
+        return Measurement(measured.clique, found[0], np.sqrt(found[1]))
 
     def encode(self, codes: Codes) -> Codes:
         """Base codes to merged codes."""
@@ -192,6 +215,15 @@ def _binned(
     sigma = np.sqrt(np.broadcast_to(np.square(measured.sigma), noisy.shape))
     inside = (total - float(noisy[cells:].sum()), float(np.sum(sigma[cells:] ** 2)))
     bins = binned(noisy[:cells], sigma[:cells], positions, total, threshold, inside)
+    return _with_outside(bins, measured, outside, threshold)
+
+
+def _with_outside(
+    bins: Binning, measured: Measurement, outside: int | None, threshold: float
+) -> tuple[Integers, Array, Bools]:
+    """The bins of a grid and what is not on it: map, weights, and which cells are taken to be empty."""
+    noisy, cells = measured.values, len(bins.codes)
+    sigma = np.sqrt(np.broadcast_to(np.square(measured.sigma), noisy.shape))
     merged = np.full(len(noisy), -1)
     merged[:cells] = bins.codes
     weights = np.concatenate([bins.weights, np.ones(len(noisy) - cells)])
