@@ -9,8 +9,10 @@ import numpy as np
 
 from dpsynth.errors import NotSupported
 from dpsynth.generators import generator_from
+from dpsynth.generators.heaped import heaped
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.recoding import Recoding
+from dpsynth.graphical import Measurement, measured
 from dpsynth.hints import Hints
 from dpsynth.measurement import NoisyCounts, NoisyMoments
 from dpsynth.release.measurements import Measurements
@@ -25,6 +27,8 @@ class Looked:
         hints, cleaning: what the recipe knew of columns, and did to one-ways.
         first: one-ways over base cells, a column each.
         second: the same once more, fine columns over their bins; empty where there was no second look.
+        heaped: cells of heaped columns by a target's merged ones; empty where there were none.
+        target: what the recipe was to predict, or None.
         rest: all other counts.
         moments: second moments, if they were asked.
     """
@@ -33,6 +37,8 @@ class Looked:
     cleaning: Cleaning
     first: tuple[NoisyCounts, ...]
     second: tuple[NoisyCounts, ...]
+    heaped: tuple[NoisyCounts, ...]
+    target: str | None
     rest: tuple[NoisyCounts, ...]
     moments: NoisyMoments | None
 
@@ -70,13 +76,18 @@ class Looked:
         twice = [c.clique for c in after] == [(a,) for a in names] and all(
             c.recoding is None for c in after if c.clique[0] in own
         )
-        seen = 2 * len(names) if twice else len(names)
+        target = recipe.parameters().get("target") if recipe.parameters().get("target_share") else None
+        spikes = _by_target(schema, measured(counts[: len(names)]), target, after)
+        seen = len(names) + (len(names) if twice else len(spikes))
         moments = asked[0] if asked else None
-        return cls(schema.hints, cleaning, counts[: len(names)], after if twice else (), counts[seen:], moments)
+        second = after if twice else ()
+        return cls(schema.hints, cleaning, counts[: len(names)], second, spikes, target, counts[seen:], moments)
 
     def one_ways(self, schema: Schema) -> OneWays:
         """What the recipe made of the one-ways."""
         found = OneWays.first(schema.domain, self.first, self.hints, self.cleaning)
+        if self.heaped and self.target is not None:
+            return found.with_heaped(self.heaped, self.target, self.hints, self.cleaning)
         return found.second(self.second, self.hints, self.cleaning) if self.second else found
 
     def recoding(self, schema: Schema) -> Recoding:
@@ -87,6 +98,20 @@ class Looked:
         """
         made = self.one_ways(schema).recoding
         return _as_answered(made, self.rest)
+
+
+def _by_target(
+    schema: Schema, one_ways: Sequence[Measurement], target: str | None, after: Sequence[NoisyCounts]
+) -> tuple[NoisyCounts, ...]:
+    """What was asked of heaped columns, right after the one-ways."""
+    domain, fine = schema.domain, schema.hints.fine
+    columns = [a for a in heaped(one_ways, fine) if a != target] if target in domain.attributes else []
+    asked = [domain.clique((a, target)) for a in columns if target is not None]
+    found = tuple(after[: len(asked)])
+    fits = [c.clique for c in found] == asked and all(
+        c.values.shape[c.clique.index(a)] == domain[a] for c, a in zip(found, columns, strict=True)
+    )
+    return found if fits else ()
 
 
 def _as_answered(made: Recoding, answers: Sequence[NoisyCounts]) -> Recoding:

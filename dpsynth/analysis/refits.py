@@ -71,12 +71,11 @@ class Refits:
     def model(self, rng: np.random.Generator | None) -> MarginalModel:
         """A model of the answers with fresh noise; of the answers as they are, without `rng`."""
         looked = self._looked if rng is None else _noised(self._looked, rng)
-        known = OneWays.first(self._schema.domain, looked.first, looked.hints, looked.cleaning)
-        if looked.second:
-            known = known.second(looked.second, looked.hints, looked.cleaning)
+        known = looked.one_ways(self._schema)
         recoding = self.recoding if rng is None else self._spread_anew(known)
-        one_ways = replace(known, recoding=recoding).merged
-        measurements = [*one_ways, *measured(looked.rest)]
+        known = replace(known, recoding=recoding)
+        one_ways, heaped = known.merged, known.heaped_with(looked.target) if looked.target is not None else []
+        measurements = [*one_ways, *heaped, *measured(looked.rest)]
         domain = self.recoding.domain
         inside = [m for m in measurements if self._tree.bag_of(m.clique) is not None]
         moments = self._moments(looked, one_ways)
@@ -182,6 +181,7 @@ def _noised(looked: Looked, rng: np.random.Generator) -> Looked:
         looked,
         first=tuple(_anew(answer, rng) for answer in looked.first),
         second=tuple(_anew(answer, rng) for answer in looked.second),
+        heaped=tuple(_anew(answer, rng) for answer in looked.heaped),
         rest=tuple(_anew(answer, rng) for answer in looked.rest),
         moments=None if looked.moments is None else _moments_anew(looked.moments, rng),
     )
