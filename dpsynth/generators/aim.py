@@ -14,21 +14,19 @@ from accountants import AdaptivePlan, Allowance, ExponentialMechanism, Gaussian,
 from dpsynth.domain import Clique, Domain
 from dpsynth.generators.base import PrivateTable
 from dpsynth.generators.expected import Expected
-from dpsynth.generators.heaped import heaped
 from dpsynth.generators.marginal_model import MarginalModel
 from dpsynth.generators.moment_look import moments_of, scored
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.raked_rounds import Allotment, RakedRounds, particles_for
 from dpsynth.generators.round import SELECT_SHARE, Round
 from dpsynth.generators.settings import flag, one_of, positive, room_for, suggesting, whole
+from dpsynth.generators.target_looks import TargetLooks
 from dpsynth.generators.workload import WORKLOADS, candidates_of
 from dpsynth.graphical import (
     GraphicalModel,
     JunctionTree,
-    Measurement,
     ModelTooLarge,
     RakedModel,
-    estimate_total,
     measured,
 )
 from dpsynth.graphical.estimation import fitted
@@ -50,9 +48,6 @@ there is less signal the tree has room for all that can be told from noise."""
 FALSE, _MOMENT_ROOM = 0.1, 0.3
 """Share of the moments fitted that may be nothing but noise; share of the model's room for their pairs."""
 
-_HEAPED = 0.125
-"""Share of the looks with the target for the grids of heaped columns; the rest is for all columns with it."""
-
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
 """Share of mu squared not worth a look: what rounding leaves over."""
@@ -68,7 +63,8 @@ class AIM:
     rows are measured once more; candidates are scored by what one pass over the current model, or one low-variance
     sample of it, says of all of them (`Expected`; the model is public, so this costs nothing); estimation smooths
     (see `estimate`); the one-ways get a larger share of the budget, and rounds are fewer and larger; a candidate that
-    takes much of the model's room must mend more than one that takes little. How ordered columns go together is asked
+    takes much of the model's room must mend more than one that takes little. With a target every column is counted
+    together with it first (`TargetLooks`). How ordered columns go together is asked
     first, as a matrix of second moments in one look, and fitted with the margins: where columns are many or rows few,
     a number for each pair can be told from noise when its cells cannot. The last rounds go beyond the junction
     tree: particles drawn from the model are weighted (see `rake`) to fit pairs and moments that it has no room for.
@@ -147,6 +143,11 @@ class AIM:
         positive("beyond_share", self.beyond_share, zero=True, below=1)
         positive("moment_share", self.moment_share, zero=True, below=1)
         positive("target_share", self.target_share, zero=True, below=1)
+        if self.target is not None and self.one_way_share + self.target_share >= 1:
+            raise ValueError(
+                f"one_way_share and target_share must leave some of the budget, got {self.one_way_share} + "
+                f"{self.target_share}; give less than 1 in all"
+            )
 
     @classmethod
     def paper(cls, **settings: Any) -> AIM:
@@ -215,11 +216,18 @@ class _Run:
         self.hints = hints
         self.budget = private.remaining
         self.rng = np.random.default_rng(0)  # samples the public model only; fixed, so that answers decide all
+        self.with_target: TargetLooks | None = None
+        if recipe.target is not None and recipe.target_share > 0.0:
+            share = recipe.target_share * self.budget
+            self.with_target = TargetLooks(recipe.target, share, hints.at_most, recipe.max_cells)
         one_ways = self._one_ways(private)
         self.recoding = one_ways.recoding
         self.domain = self.recoding.domain
         self.view = private.recoded(self.recoding.maps)
-        self.measurements = [*one_ways.merged, *self._with_target(one_ways)]
+        self.measurements = one_ways.merged
+        if self.with_target:
+            self.measurements += self.with_target.measured(self.view, one_ways)
+            self._report(f"columns with {recipe.target}")
         self.weights: Mapping[Clique, int] = candidates_of(recipe.workload, self.domain, recipe.target)
         self.cells = {clique: self.domain.size(clique) for clique in self.weights}
         self.potentials: dict[Clique, Array] = {}
@@ -267,12 +275,12 @@ class _Run:
         """All one-ways over base cells, looked at once more if they are too noisy or on a fine grid."""
         recipe, hints = self.recipe, self.hints
         cleaning = Cleaning(recipe.denoise, recipe.merge_below, recipe.group_below)
-        predicting = recipe.target is not None and recipe.target_share > 0.0
-        first = recipe.fine_share if hints.fine and not predicting else recipe.one_way_share
+        first = recipe.fine_share if hints.fine and not self.with_target else recipe.one_way_share
         found = OneWays.look(private, self._share(first), hints, cleaning)
         self._looked(private, found)
-        if recipe.target is not None and self._pairs_with_target(found):
-            return self._heaped(private, found, recipe.target, cleaning)
+        if self.with_target and self.with_target.pairs(found):
+            return self.with_target.rebinned(private, found, hints, cleaning)
+        self.with_target = None
         error = found.error / (2 if hints.fine else 1)  # bins counted as such carry less noise than sums of cells
         share = min(recipe.one_way_most, first * error / recipe.one_way_error)
         more = max(share, 2 * first if hints.fine else 0.0) - first
@@ -281,39 +289,6 @@ class _Run:
         found = found.again(private, self._share(more), hints, cleaning)
         self._looked(private, found)
         return found
-
-    def _pairs_with_target(self, one_ways: OneWays) -> list[Clique]:
-        """Columns with the target: those with few enough cells for the model, and for the noise to leave some rows."""
-        recipe, domain = self.recipe, one_ways.recoding.domain
-        if recipe.target is None or not recipe.target_share or len(domain) < 2:
-            return []
-        pairs = [domain.clique((a, recipe.target)) for a in domain.attributes if a != recipe.target]
-        noise = self._share((1.0 - _HEAPED) * recipe.target_share).noise_multiplier * self.hints.at_most
-        told = estimate_total(one_ways.merged) / (math.sqrt(len(pairs)) * noise)
-        most = min(told, recipe.max_cells / (2 * len(pairs)))
-        return [pair for pair in pairs if domain.size(pair) <= most]
-
-    def _heaped(self, private: PrivateTable, found: OneWays, target: str, cleaning: Cleaning) -> OneWays:
-        """Heaped columns looked at once more, by the target's cells."""
-        columns = [a for a in heaped(found.base, self.hints.fine) if a != target]
-        if not columns:
-            return found
-        view = private.recoded({target: found.recoding.maps[target]})
-        pairs = [view.domain.clique((a, target)) for a in columns]
-        answers = view.count_all(pairs, self._share(_HEAPED * self.recipe.target_share))
-        found = found.with_heaped(answers, target, self.hints, cleaning)
-        bins = ", ".join(f"{a} in {found.recoding.domain[a]} bins" for a in columns)
-        report("AIM", 1.0 - private.remaining / self.budget, f"with {target}: {bins}")
-        return found
-
-    def _with_target(self, one_ways: OneWays) -> list[Measurement]:
-        """Every column counted together with the target, in one look."""
-        recipe, pairs = self.recipe, self._pairs_with_target(one_ways)
-        if recipe.target is None or not pairs:
-            return []
-        answers = self.view.count_all(pairs, self._share((1.0 - _HEAPED) * recipe.target_share))
-        self._report(f"{len(pairs)} columns with {recipe.target}, noise of {answers[0].sigma:.1f} rows")
-        return [*one_ways.heaped_with(recipe.target), *measured(answers)]
 
     def _share(self, share: float) -> Gaussian:
         return Gaussian.from_mu(math.sqrt(share * self.budget))
