@@ -13,11 +13,11 @@ import pandas as pd
 
 from accountants.certificate import Draw, Issue, predicate, sign, statement
 from accountants.deployment import Deployment
-from accountants.gate import Refused, Rule
 from accountants.keys import SigningKey
 from accountants.ledger import Account, Ledger
 from accountants.ledger.state import AccountState, ReleaseState
 from accountants.policy import DEFAULT_POLICY, Policy
+from accountants.verdict import Refused, Rule
 from dpsynth.constraints.checking import Checked, check
 from dpsynth.errors import BundleError
 from dpsynth.measurement import Selected
