@@ -184,7 +184,7 @@ class ReleasePlan:
         said = getattr(self.generator, "warnings", None)
         found = [f"warning:   {line}" for line in (said(self.claim.plan) if said else ())]
         rows, k, columns = self.schema.about_rows, self.claim.unit.at_most, len(self.schema.domain)
-        if rows is not None and (loose := too_loose(self.claim.budget, rows)):
+        if loose := too_loose(self.claim.budget, rows):
             found.append(f"warning:   {loose}")
         match self.claim.plan:
             case AdaptivePlan(mu=mu):
