@@ -175,7 +175,7 @@ def _opened(
         held=_held(origin.schema, contents.parquet),
         evaluation=origin.evaluation,
     )
-    said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment)
+    said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment, origin.trained_on)
     evidence = ReleaseReport.of(facts)
     html, certificate = page(evidence), certificate_page(said)
     files = {
@@ -258,6 +258,7 @@ def _predicate(
     ledger: Ledger,
     key: SigningKey,
     deployment: Deployment | None,
+    trained_on: tuple[str, ...],
 ) -> dict[str, Any]:
     seq, digest = ledger.head
     return predicate(
@@ -274,6 +275,7 @@ def _predicate(
         issuer={"key_id": key.public.key_id, "public_key": key.public.pem()},
         deployment=deployment,
         reads=state.reads,
+        trained_on=trained_on,
     )
 
 

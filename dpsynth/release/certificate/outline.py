@@ -186,6 +186,7 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("implementation.library", "Library"),
             ("implementation.floating_point", "Floating point"),
             ("guarantee.numerics", "Numerics"),
+            ("implementation.trained_on", "Network trained on"),
             ("implementation.randomness", "Randomness"),
             ("implementation.side_channels", "Side channels"),
             ("implementation.data_security", "Security of the source data"),
