@@ -40,7 +40,7 @@ from accountants.events import (
     TruncatedNegativeBinomial,
 )
 from accountants.filters import Meter
-from accountants.gate import Admitted, Refused, Rule, decide, decide_draw, decide_release
+from accountants.gate import decide, decide_draw, decide_release
 from accountants.keys import Keyring, PublicKey, SigningKey
 from accountants.ledger import Account, AccountState, Ledger, ReasonCode, ReleaseState, Reservation, Row, Status
 from accountants.lifetime import Charge, Lifetime
@@ -49,6 +49,7 @@ from accountants.policy import Policy
 from accountants.profile import Profile
 from accountants.public import PublicTable
 from accountants.unit import PrivacyUnit
+from accountants.verdict import Admitted, Refused, Rule
 
 __all__ = [
     "Account",

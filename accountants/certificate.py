@@ -6,6 +6,7 @@ in it depends on a private row in any other way. docs/certificate.md explains ea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -46,6 +47,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:dpsynth:certificate:v1"
 
+_DEVICE = re.compile("[a-z]{1,20}")
 _ORIGINS = {
     "declared": "written down from public knowledge, such as a codebook",
     "domain": "declared by the caller as column names and sizes",
@@ -131,6 +133,7 @@ def predicate(
     deployment: Deployment | None = None,
     account: Accounting | None = None,
     reads: int = 0,
+    trained_on: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What the certificate of one release says, but for the digests of the files that say it too.
 
@@ -149,6 +152,7 @@ def predicate(
         deployment: the custodian's own words, repeated and not checked.
         account: what both accountants make of `claim`, where that is known already.
         reads: how many private reports about the dataset's releases were asked for before.
+        trained_on: the kinds of devices that a network was trained on; none where there is no network.
     """
     return {
         "version": VERSION,
@@ -199,6 +203,7 @@ def predicate(
             **({"private_reports": reads} if reads else {}),
             "library": wording.LIBRARY,
             "floating_point": wording.FLOATING_POINT.get(claim.numerics, claim.numerics),
+            **({"trained_on": list(trained_on)} if trained_on else {}),
             "randomness": wording.RANDOMNESS,
             "side_channels": list(wording.SIDE_CHANNELS),
             "data_security": wording.DATA_SECURITY,
@@ -281,6 +286,7 @@ def restated(body: Mapping[str, Any]) -> dict[str, Any]:
             None if second is None else Interval(float(second["low"]), float(second["high"])),
         ),
         reads=_reads(body["implementation"]),
+        trained_on=_trained_on(body["implementation"]),
     )
 
 
@@ -289,6 +295,13 @@ def _reads(implementation: Mapping[str, Any]) -> int:
     if type(reads) is not int or not 0 <= reads < 2**31:
         raise ValueError("private_reports must be a whole number of at least 0")
     return reads
+
+
+def _trained_on(implementation: Mapping[str, Any]) -> tuple[str, ...]:
+    named = implementation.get("trained_on", [])
+    if not isinstance(named, list) or not all(isinstance(name, str) and _DEVICE.fullmatch(name) for name in named):
+        raise ValueError("trained_on must be a list of kinds of devices, such as cpu and cuda")
+    return tuple(named)
 
 
 def sign(body: Mapping[str, Any], key: Signer) -> bytes:

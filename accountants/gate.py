@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
-from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NoReturn, final
+from typing import TYPE_CHECKING
 
 from accountants.allowance import mu_squared_cap, numerical_slack
 from accountants.budget import Budget
 from accountants.claim import Claim
 from accountants.composition import NumericalProfile
 from accountants.crosscheck import Interval, epsilon_interval
-from accountants.errors import BudgetError, EventError, GateRefused, PlanError
+from accountants.errors import BudgetError, EventError, PlanError
 from accountants.events import ADD_OR_REMOVE, Event
 from accountants.exact import DOWN, UP, floor_float
+from accountants.figures import down, small, up
 from accountants.lifetime import Charge, Lifetime
 from accountants.plan import Plan, too_many
 from accountants.policy import DEFAULT_POLICY, NUMERICS, SCHEMA_ORIGINS, Policy
 from accountants.profile import Profile
+from accountants.verdict import Admitted, Refused, Rule
 
 if TYPE_CHECKING:
     from accountants.ledger.state import AccountState
@@ -34,66 +34,6 @@ _LABEL = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _THREE_UP = Context(prec=3, rounding=ROUND_CEILING)
 _TWO_DOWN = Context(prec=2, rounding=ROUND_FLOOR)
-
-
-class Rule(StrEnum):
-    """Every rule the gate refuses by."""
-
-    NUMERICS = "numerics"
-    """The noise is none, seeded, or of a class that is not admitted."""
-    CLAIM = "claim"
-    """The claim contradicts itself: its looks cost more than the budget it declares, or a field means nothing."""
-    ACCOUNTANTS = "accountants"
-    """The two accountants do not agree that the claim stays within its budget, or no second one knows its looks."""
-    POLICY = "policy"
-    """A ceiling, a list or a label cap of the policy."""
-    UNIT = "unit"
-    """Another privacy unit than the account's earlier releases."""
-    LIFETIME = "lifetime"
-    """More than is left of the dataset's lifetime budget."""
-    CHAIN = "chain"
-    """The ledger's chain is broken."""
-    MODEL = "model"
-    """The model is not the one that a committed release of this account recorded."""
-    TABLE = "table"
-    """The table is on no draw row of this account."""
-    PRIVATE = "private"
-    """What was handed over is real rows, or was computed from them outside the charged looks."""
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """No, by which rule, with the figures and the way out."""
-
-    rule: Rule
-    reason: str
-    way_out: str
-
-    def raise_(self) -> NoReturn:
-        """Raise as an error.
-
-        Raises:
-            GateRefused: always.
-        """
-        raise GateRefused(self.rule.value, self.reason, self.way_out)
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """Yes.
-
-    Attributes:
-        charge: what the account is charged (zero where a table leaves: its release was charged when reserved).
-        release: the id of the release that made a table; None for a reservation.
-    """
-
-    charge: Charge
-    release: str | None = None
-
-    def raise_(self) -> None:
-        """Nothing is raised."""
 
 
 def decide(claim: Claim, state: AccountState, policy: Policy = DEFAULT_POLICY) -> Admitted | Refused:
@@ -223,9 +163,9 @@ def check_claim(claim: Claim) -> Refused | None:
     if Decimal(first) > budget.epsilon:
         return Refused(
             Rule.CLAIM,
-            f"the planned looks cost epsilon {_up(first)} at delta {_delta(budget.delta)}{_mu(claim)}, "
+            f"the planned looks cost epsilon {up(first)} at delta {small(budget.delta)}{_mu(claim)}, "
             f"more than the declared {budget.epsilon}.",
-            f"Declare epsilon {_up(first)}, or plan again within epsilon {budget.epsilon}.",
+            f"Declare epsilon {up(first)}, or plan again within epsilon {budget.epsilon}.",
         )
     second = second_opinion(claim)
     if second is not None and (not second.confirms(first) or Decimal(second.high) > budget.epsilon):
@@ -289,8 +229,8 @@ def _check_policy(claim: Claim, policy: Policy) -> Refused | None:
     if budget.delta > policy.max_delta:
         return Refused(
             Rule.POLICY,
-            f"the release declares delta {_delta(budget.delta)}; policy allows at most {_delta(policy.max_delta)}.",
-            f"Lower delta to {_delta(policy.max_delta)}.",
+            f"the release declares delta {small(budget.delta)}; policy allows at most {small(policy.max_delta)}.",
+            f"Lower delta to {small(policy.max_delta)}.",
         )
     if policy.generators is not None and claim.generator not in policy.generators:
         return _not_listed("generator", claim.generator, policy.generators)
@@ -356,8 +296,8 @@ def _check_ceiling(claim: Claim, charge: Charge, state: AccountState, policy: Po
     if policy.max_lifetime_delta is not None and whole.delta > policy.max_lifetime_delta:
         return Refused(
             Rule.POLICY,
-            f"dataset {state.dataset!r} is opened for delta {_delta(whole.delta)}; policy allows at most "
-            f"{_delta(policy.max_lifetime_delta)} for all releases of an account together.",
+            f"dataset {state.dataset!r} is opened for delta {small(whole.delta)}; policy allows at most "
+            f"{small(policy.max_lifetime_delta)} for all releases of an account together.",
             "Release from an account opened within it, or change the policy.",
         )
     if policy.max_lifetime_epsilon is None or policy.max_lifetime_epsilon >= whole.epsilon:
@@ -379,21 +319,21 @@ def _over(
     if cap.mu_squared is not None and UP.add(spent.delta0, charge.delta0) > cap.delta0:
         return Refused(
             rule,
-            f"the release may fail outright with probability {_delta(charge.delta0)}; {scope} sets "
-            f"{_delta(cap.delta0)} of its delta aside for that, of which {_delta(spent.delta0)} is charged.",
+            f"the release may fail outright with probability {small(charge.delta0)}; {scope} sets "
+            f"{small(cap.delta0)} of its delta aside for that, of which {small(spent.delta0)} is charged.",
             _aside(charge, state),
         )
     if cap.mu_squared is not None:
         figures = (
-            f"which costs mu^2 {_up(charge.mu_squared)} where {_down(cap.remaining_mu_squared(spent) or Decimal(0))} "
-            f"is left ({_charged(spent.mu_squared, cap.mu_squared)} of {_down(cap.mu_squared)} is charged)"
+            f"which costs mu^2 {up(charge.mu_squared)} where {down(cap.remaining_mu_squared(spent) or Decimal(0))} "
+            f"is left ({_charged(spent.mu_squared, cap.mu_squared)} of {down(cap.mu_squared)} is charged)"
         )
     else:
         left, left_delta = cap.budget.epsilon - spent.epsilon, cap.budget.delta - spent.delta
-        figures = f"where epsilon {left} and delta {_delta(left_delta)} are left"
+        figures = f"where epsilon {left} and delta {small(left_delta)} are left"
     reason = (
         f"the release asks for {claim.budget}{_mu(claim)}, {figures}; {scope} is opened for "
-        f"{cap.budget} and epsilon {_up(cap.spent_epsilon(spent))} of it is charged."
+        f"{cap.budget} and epsilon {up(cap.spent_epsilon(spent))} of it is charged."
     )
     fits = cap.remaining_epsilon(spent, delta)
     room = cap.remaining_mu_squared(spent)
@@ -405,9 +345,9 @@ def _over(
             f"same epsilon, of which {fits:f} would fit. "
         )
     elif fits > 0:
-        way = f"At most epsilon {fits:f} at delta {_delta(delta)} fits: lower epsilon to that. "
+        way = f"At most epsilon {fits:f} at delta {small(delta)} fits: lower epsilon to that. "
     else:
-        way = f"No further release at delta {_delta(delta)} fits. "
+        way = f"No further release at delta {small(delta)} fits. "
     return Refused(rule, reason, way + "Committed models can be sampled again at no cost.")
 
 
@@ -423,7 +363,7 @@ def _second_accountant(plan: Plan, frame: tuple[Event, ...], delta: float) -> In
 
 def _mu(claim: Claim) -> str:
     mu = claim.profile.mu
-    return "" if mu is None else f" (mu {_up(mu)})"
+    return "" if mu is None else f" (mu {up(mu)})"
 
 
 def _aside(charge: Charge, state: AccountState) -> str:
@@ -435,27 +375,10 @@ def _aside(charge: Charge, state: AccountState) -> str:
     delta = UP.add(whole.budget.delta, needed - whole.delta0)
     return (
         f"Set more aside, on top of its lifetime delta: `dpsynth ledger amend {state.dataset} --delta0 "
-        f"{_delta(needed)} --delta {_delta(delta)}`."
+        f"{small(needed)} --delta {small(delta)}`."
     )
-
-
-def _up(value: float | Decimal) -> str:
-    return f"{UP.create_decimal(value).quantize(_place(value), rounding='ROUND_CEILING').normalize():f}"
 
 
 def _charged(spent: Decimal, cap: Decimal) -> str:
     """What is charged of a cap, rounded up, but not beyond a cap that it keeps."""
-    return _down(cap) if spent <= cap and Decimal(_up(spent)) > Decimal(_down(cap)) else _up(spent)
-
-
-def _down(value: float | Decimal) -> str:
-    return f"{DOWN.create_decimal(value).quantize(_place(value), rounding='ROUND_FLOOR').normalize():f}"
-
-
-def _place(value: float | Decimal) -> Decimal:
-    """Four significant digits."""
-    return Decimal(1).scaleb(Decimal(value).adjusted() - 3) if value else Decimal(1)
-
-
-def _delta(value: Decimal) -> str:
-    return f"{value.normalize():e}" if value else "0"
+    return down(cap) if spent <= cap and Decimal(up(spent)) > Decimal(down(cap)) else up(spent)

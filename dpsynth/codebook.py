@@ -18,7 +18,8 @@ from dpsynth.checks import AUTO
 from dpsynth.columns import COLUMN_TYPES, BinnedBase, Column, ColumnBase, Float, Integer
 from dpsynth.declared import unknown
 from dpsynth.errors import SchemaError
-from dpsynth.schema import Schema, column_yaml, dump_yaml, parse_column, scalar
+from dpsynth.schema import Schema, parse_column
+from dpsynth.schema_yaml import column_yaml, dump_yaml, scalar
 
 FIELDS = (
     *("column", "type", "values", "min", "max", "missing", "label", "description"),

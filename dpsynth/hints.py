@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Context
 
 from accountants import Budget
+from accountants.figures import small
+from accountants.policy import DEFAULT_POLICY
+
+_TWO_DOWN = Context(prec=2, rounding=ROUND_FLOOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,20 @@ class Hints:
     logarithmic: frozenset[str] = frozenset()
 
 
-def too_loose(budget: Budget, rows: int) -> str:
-    """Why a delta of one over the declared rows, or more, promises nobody anything; empty where it is smaller."""
-    if budget.delta * rows < 1:
-        return ""
-    return (
-        f"delta {budget.delta.normalize():e} is not below 1 over the {rows:,} declared rows: that much would allow to "
-        "publish a row or more as they are; take a far smaller one, such as the default 1e-9"
-    )
+def too_loose(budget: Budget, rows: int | None) -> str:
+    """Why a delta promises nobody anything (one over the declared rows, or more) or is above what the default policy
+    admits; empty where it is neither."""
+    most = DEFAULT_POLICY.max_delta
+    if rows is not None and budget.delta * rows >= 1:
+        below = _TWO_DOWN.divide(1, rows)
+        return (
+            f"delta {small(budget.delta)} is not below 1 over the {rows:,} declared rows ({small(below)}): that much "
+            f"would allow to publish a row or more as they are; the default policy admits at most {small(most)}. "
+            "Take a far smaller one, such as the default 1e-9"
+        )
+    if budget.delta > most:
+        return (
+            f"delta {small(budget.delta)} is above {small(most)}, the most that the default policy admits: a release "
+            "would be refused; take a smaller one, such as the default 1e-9"
+        )
+    return ""

@@ -30,7 +30,7 @@ from dpsynth.checking_looks import asked_pairs, evaluation_look, noise_of_a_pair
 from dpsynth.errors import PlanFileError
 from dpsynth.generators import GENERATORS, Generator, generator_from
 from dpsynth.hints import too_loose
-from dpsynth.public_rows import PublicRows
+from dpsynth.public_rows import PublicRows, too_few
 from dpsynth.schema import Schema
 
 FORMAT = 1
@@ -184,8 +184,8 @@ class ReleasePlan:
         said = getattr(self.generator, "warnings", None)
         found = [f"warning:   {line}" for line in (said(self.claim.plan) if said else ())]
         rows, k, columns = self.schema.about_rows, self.claim.unit.at_most, len(self.schema.domain)
-        if rows is not None and (loose := too_loose(self.claim.budget, rows)):
-            found.append(f"warning:   {loose}")
+        told = (too_loose(self.claim.budget, rows), too_few(self.claim.public))
+        found += [f"warning:   {line}" for line in told if line]
         match self.claim.plan:
             case AdaptivePlan(mu=mu):
                 noise, what = k * math.sqrt(columns) / mu, "even the whole budget on one-way counts leaves"

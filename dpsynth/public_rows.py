@@ -24,6 +24,9 @@ from dpsynth.kernel.sources import open_source
 from dpsynth.private import REASON, is_private
 from dpsynth.schema import Schema
 
+FEW = 100
+"""Rows of a public table, below which a plan that starts from it says so."""
+
 
 @final
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -126,6 +129,17 @@ def public_rows_of(
     return rows
 
 
+def too_few(table: PublicTable | None) -> str:
+    """What to expect of a public table of so few rows; empty where it has more, or there is none."""
+    if table is None or table.rows >= FEW:
+        return ""
+    rows = "1 row" if table.rows == 1 else f"{table.rows} rows"
+    return (
+        f"the public table {table.name!r} has {rows}: so few hardly teach a network anything; give a larger one, "
+        "or none"
+    )
+
+
 def refuse_the_private_one(public: str | os.PathLike[str], private: Any) -> None:
     """Refuse a public table that is the private one under this or another name, without reading either.
 
@@ -160,4 +174,4 @@ def _digest(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-__all__ = ["PublicRows", "public_rows_of", "refuse_the_private_one"]
+__all__ = ["FEW", "PublicRows", "public_rows_of", "refuse_the_private_one", "too_few"]

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
-from io import StringIO
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import rfc8785
 from pydantic import BeforeValidator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+from ruamel.yaml.comments import CommentedMap
 
 from dpsynth import checks
 from dpsynth.columns import COLUMN_TYPES, BinnedBase, Coded, Column, ColumnBase
@@ -30,17 +23,12 @@ from dpsynth.derived import Derived, derive
 from dpsynth.domain import Domain
 from dpsynth.errors import SchemaError
 from dpsynth.hints import Hints
+from dpsynth.schema_yaml import column_yaml, dump_yaml, flow, parse_yaml, scalar
 
 FORMAT = 1
 """Version of the schema's JSON form and of the encoding it stands for."""
 
 MOST_CONSTRAINTS = 1000
-_WORDS = re.compile(r"\w(?:[\w ./+-]*[\w.+-])?")
-_ORDER = (
-    *("values", "cardinality", "in_order", "min", "max", "bins", "atoms", "scale", "decimals"),
-    *("missing", "label", "description"),
-)
-"""Keys of a column as they stand in YAML."""
 _KEYS = ("name", "unit", "at_most", "about_rows", "origin", "columns", "constraints")
 
 
@@ -231,7 +219,7 @@ class Schema(Declared):
         for column in self.columns:
             document["columns"][scalar(column.name)] = column_yaml(column)
         if self.constraints:
-            document["constraints"] = [_flow(constraint.to_mapping()) for constraint in self.constraints]
+            document["constraints"] = [flow(constraint.to_mapping()) for constraint in self.constraints]
         return dump_yaml(document)
 
     @classmethod
@@ -241,7 +229,7 @@ class Schema(Declared):
         Raises:
             SchemaError: the text is not YAML, or describes no schema.
         """
-        data = _parse_yaml(text)
+        data = parse_yaml(text)
         if not isinstance(data, dict):
             raise SchemaError(f"a schema is a mapping with the key 'columns', got {_shape(data)}")
         if {"claim", "schema"} <= data.keys():
@@ -364,93 +352,8 @@ def parse_column(name: Any, spec: Any) -> Any:
     return COLUMN_TYPES[kind](name=name, **spec)
 
 
-def column_yaml(column: ColumnBase) -> CommentedMap:
-    """A column's description as it stands in YAML, on one line and without what is left at its default."""
-    spec = CommentedMap({"type": getattr(column, "type", None)})
-    fields = type(column).model_fields
-    for key in _ORDER:
-        if key in fields and (value := getattr(column, key)) != fields[key].default:
-            spec[key] = [scalar(each) for each in value] if isinstance(value, tuple) else scalar(value)
-    spec.fa.set_flow_style()
-    return spec
-
-
-def scalar(value: Any) -> Any:
-    """The value; text with anything but words in it asks for double quotes, which hold whatever it is."""
-    if not isinstance(value, str) or _WORDS.fullmatch(value):
-        return value
-    return DoubleQuotedScalarString(value)
-
-
-def dump_yaml(document: CommentedMap) -> str:
-    """YAML text of a document, comments included."""
-    yaml = YAML(typ="rt", pure=True)
-    yaml.Representer = _Representer
-    yaml.width = 2**31
-    yaml.brace_single_entry_mapping_in_flow_sequence = True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.allow_unicode = True
-    out = StringIO()
-    yaml.dump(document, out)
-    return out.getvalue()
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes a null out, which inside brackets nothing else would say."""
-
-    def represent_none(self, data: Any) -> Any:
-        """``null``."""
-        return self.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-_Representer.add_representer(type(None), _Representer.represent_none)
-
-
-def _flow(value: Any) -> Any:
-    """JSON values for YAML on one line, a list of one as what it holds."""
-    if isinstance(value, dict):
-        mapping = CommentedMap((scalar(key), _flow(each)) for key, each in value.items())
-        mapping.fa.set_flow_style()
-        return mapping
-    if isinstance(value, list) and len(value) != 1:
-        listed = CommentedSeq(map(_flow, value))
-        listed.fa.set_flow_style()
-        return listed
-    return _flow(value[0]) if isinstance(value, list) else scalar(value)
-
-
-class _Constructor(SafeConstructor):
-    """Reads what looks like a date and is none, such as 2020-02-31, as text, so that its column can say so."""
-
-    def construct_yaml_timestamp(self, node: Any, values: Any = None) -> Any:
-        """A date, a moment, or the text."""
-        try:
-            return super().construct_yaml_timestamp(node, values)
-        except ValueError:
-            return node.value
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:timestamp", _Constructor.construct_yaml_timestamp)
-
-
-def _parse_yaml(text: str) -> Any:
-    problem = None
-    try:
-        yaml = YAML(typ="safe", pure=True)
-        yaml.Constructor = _Constructor
-        return yaml.load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        what = (error.problem or error.context or "unreadable").partition(" with value ")[0]
-        problem = f"{what}{where}"
-    except (YAMLError, ValueError, RecursionError) as error:
-        problem = str(error).splitlines()[0] if str(error) else "it is nested too deeply"
-    raise SchemaError(f"the schema is not valid YAML: {problem}")
-
-
 def _shape(data: Any) -> str:
     return "nothing" if data is None else f"a {type(data).__name__}"
 
 
-__all__ = ["FORMAT", "Schema", "column_yaml", "dump_yaml", "parse_column", "scalar"]
+__all__ = ["FORMAT", "Schema", "parse_column"]

@@ -89,6 +89,7 @@ def fit(
             schema=plan.schema,
             claim=plan.claim,
             numerics=private.numerics,
+            trained_on=private.trained_on,
             evaluation=seen,
         )
         digest = models.save(stored)

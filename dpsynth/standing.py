@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import Decimal
 from typing import Any, final
 
 from accountants import Account, Budget, Ledger, Policy, Status
 from accountants.allowance import mu_squared_cap
 from accountants.errors import BudgetError, PlanError
 from accountants.events import ADD_OR_REMOVE
+from accountants.figures import down, plain, small, up
 from accountants.ledger import AccountState, ReleaseState, Row
 from accountants.lifetime import Charge, Lifetime
 from accountants.policy import DEFAULT_POLICY
@@ -201,29 +202,9 @@ def read(reports: int) -> str:
     return "" if not reports else f", {reports} private report{'s' if reports > 1 else ''}"
 
 
-def small(figure: Decimal) -> str:
-    """A delta: ``1e-9``."""
-    return f"{figure.normalize():e}" if figure else "0"
-
-
-def plain(figure: Decimal) -> str:
-    """An epsilon as declared: ``3``."""
-    return f"{figure.normalize():f}"
-
-
-def up(figure: Decimal) -> str:
-    """Four digits, rounded up: what is charged."""
-    return plain(Context(prec=4, rounding=ROUND_CEILING).plus(figure))
-
-
 def charged_of(figure: Decimal, cap: Decimal) -> str:
     """What is charged of a cap that it keeps: rounded up, but not beyond it."""
     return plain(min(Decimal(up(figure)), cap))
-
-
-def down(figure: Decimal) -> str:
-    """Four digits, rounded down: what is left."""
-    return plain(Context(prec=4, rounding=ROUND_FLOOR).plus(figure))
 
 
 def _per_release(policy: Policy) -> str:

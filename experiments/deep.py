@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,8 +25,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent))
+import records  # noqa: E402
 from benchmark import workload_error  # noqa: E402
-from numeric_columns import TARGETS, THREADS, auroc, features, schema_of, split  # noqa: E402
+from numeric_columns import TARGETS, auroc, features, schema_of, split  # noqa: E402
 
 KEYS = ("table", "generator", "settings", "epsilon", "seed")
 COLUMNS = (
@@ -160,10 +160,6 @@ def main() -> None:
     if asked.figure:
         print(figure(asked.out or HERE.parent / "results" / "deep.tsv"))
         return
-    done = set()
-    if asked.out and asked.out.exists():
-        done = {tuple(line.split("\t")[: len(KEYS)]) for line in asked.out.read_text().splitlines()}
-    environment = os.environ | dict.fromkeys(THREADS, "1")
     settings = json.dumps(json.loads(asked.settings), sort_keys=True)
     cells = [
         (table, generator, settings, epsilon, str(seed))
@@ -172,19 +168,7 @@ def main() -> None:
         for epsilon in asked.epsilons
         for generator in asked.generators
     ]
-    for cell in cells:
-        if cell in done:
-            continue
-        command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), str(HERE), "--data", str(asked.data)]
-        ran = subprocess.run([*command, "--one", *cell], env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(ran.stdout)
-        shown = [row.get(name, "") for name in COLUMNS]
-        line = "\t".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in shown)
-        print(line, flush=True)
-        if asked.out:
-            fresh = not asked.out.exists()
-            with asked.out.open("a") as file:
-                file.write(("\t".join(COLUMNS) + "\n" if fresh else "") + line + "\n")
+    records.run(HERE, asked.data, cells, COLUMNS, asked.out, again=False)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,8 +20,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent))
+import records  # noqa: E402
 from deep import fitted  # noqa: E402
-from numeric_columns import TARGETS, THREADS, auroc, features, schema_of, split  # noqa: E402
+from numeric_columns import TARGETS, auroc, features, schema_of, split  # noqa: E402
 
 KEYS = ("table", "generator", "device", "seed")
 COLUMNS = (*KEYS, "machine", "numerics", "seconds", "steps", "auroc_logistic", "auroc_boosting")
@@ -73,7 +73,6 @@ def main() -> None:
         table, generator, device, seed = asked.one
         print(json.dumps(one_fit(table, generator, device, int(seed), asked.data)))
         return
-    environment = os.environ | dict.fromkeys(THREADS, "1")
     cells = [
         (table, generator, device, str(seed))
         for seed in range(asked.seeds)
@@ -81,16 +80,7 @@ def main() -> None:
         for generator in asked.generators
         for device in asked.devices
     ]
-    for cell in cells:
-        command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), str(HERE), "--data", str(asked.data)]
-        ran = subprocess.run([*command, "--one", *cell], env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(ran.stdout)
-        line = "\t".join(f"{v:.4f}" if isinstance(v, float) else str(v) for v in (row[name] for name in COLUMNS))
-        print(line, flush=True)
-        if asked.out:
-            fresh = not asked.out.exists()
-            with asked.out.open("a") as file:
-                file.write(("\t".join(COLUMNS) + "\n" if fresh else "") + line + "\n")
+    records.run(HERE, asked.data, cells, COLUMNS, asked.out, again=True)
 
 
 if __name__ == "__main__":

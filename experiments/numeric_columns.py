@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 import warnings
@@ -26,7 +25,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+HERE = Path(__file__).resolve()
+sys.path.insert(0, str(HERE.parent))
+import records  # noqa: E402
+
 DELTA = "1e-9"
 TARGETS = {
     "adult": ("income", ">50K"),
@@ -34,7 +36,6 @@ TARGETS = {
     "support2": ("hospdead", "true"),
     "diabetes130": ("readmitted", "<30"),
 }
-HERE = Path(__file__).resolve()
 
 
 def schema_of(table: str, bins: str) -> Any:
@@ -212,10 +213,6 @@ def main() -> None:
         table, bins, generator, epsilon, seed = arguments.one
         print(json.dumps(one_fit(table, arguments.data, bins, generator, epsilon, int(seed))))
         return
-    done = set()
-    if arguments.out and arguments.out.exists():
-        done = {tuple(line.split("\t")[:5]) for line in arguments.out.read_text().splitlines()}
-    environment = os.environ | dict.fromkeys(THREADS, "1")
     cells = [
         (table, bins, generator, epsilon, str(seed))
         for seed in range(arguments.seeds)
@@ -224,19 +221,7 @@ def main() -> None:
         for bins in arguments.bins
         for generator in arguments.generators
     ]
-    for cell in cells:
-        if cell in done:
-            continue
-        command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), str(HERE), "--data", str(arguments.data)]
-        ran = subprocess.run([*command, "--one", *cell], env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(ran.stdout)
-        shown = [row.get(name, "") for name in COLUMNS]
-        line = "\t".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in shown)
-        print(line, flush=True)
-        if arguments.out:
-            fresh = not arguments.out.exists()
-            with arguments.out.open("a") as file:
-                file.write(("\t".join(COLUMNS) + "\n" if fresh else "") + line + "\n")
+    records.run(HERE, arguments.data, cells, COLUMNS, arguments.out, again=False)
 
 
 if __name__ == "__main__":

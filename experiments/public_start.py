@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from itertools import combinations
@@ -25,8 +24,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parent))
+import records  # noqa: E402
 from deep import pairs_error  # noqa: E402
-from numeric_columns import TARGETS, THREADS, auroc, features, schema_of, split  # noqa: E402
+from numeric_columns import TARGETS, auroc, features, schema_of, split  # noqa: E402
 
 KEYS = ("generator", "public", "epsilon", "seed")
 COLUMNS = (*KEYS, "public_rows", "auroc_logistic", "auroc_boosting", "two_way", "two_way_merged", "cpu_seconds")
@@ -96,9 +96,6 @@ def main() -> None:
         generator, which, epsilon, seed = asked.one
         print(json.dumps(one_fit(generator, which, epsilon, int(seed), asked.data)))
         return
-    done = set()
-    if asked.out and asked.out.exists():
-        done = {tuple(line.split("\t")[: len(KEYS)]) for line in asked.out.read_text().splitlines()}
     cells = [
         (generator, which, epsilon, str(seed))
         for seed in range(asked.seeds)
@@ -106,20 +103,7 @@ def main() -> None:
         for generator in asked.generators
         for which in asked.public
     ]
-    for cell in cells:
-        if cell in done:
-            continue
-        command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), str(HERE), "--data", str(asked.data)]
-        environment = os.environ | dict.fromkeys(THREADS, "1")
-        ran = subprocess.run([*command, "--one", *cell], env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        row = json.loads(ran.stdout)
-        shown = [row.get(name, "") for name in COLUMNS]
-        line = "\t".join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in shown)
-        print(line, flush=True)
-        if asked.out:
-            fresh = not asked.out.exists()
-            with asked.out.open("a") as file:
-                file.write(("\t".join(COLUMNS) + "\n" if fresh else "") + line + "\n")
+    records.run(HERE, asked.data, cells, COLUMNS, asked.out, again=False)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,18 @@ def test_tiny_figures_keep_their_digits(generator):
 
 
 def test_a_delta_of_one_over_the_rows_is_warned_of():
-    for delta, warned in ((1e-3, True), (2e-6, False)):
-        said = dp.plan("mst", schema(400_000), dp.Budget(1, delta if warned else 2e-6)).describe()
-        assert any("is not below 1 over the 400,000 declared rows" in line for line in said) == warned
+    for delta, warned in ((1e-3, True), (5e-6, True), (2e-6, False)):
+        said = "\n".join(dp.plan("mst", schema(400_000), dp.Budget(1, delta)).describe())
+        told = "is not below 1 over the 400,000 declared rows (2.5e-6): that much would allow to publish a row or more"
+        assert (told in said) == warned
+        assert ("the default policy admits at most 1e-5. Take a far smaller one" in said) == warned
+
+
+@pytest.mark.parametrize("rows", [None, 200])
+def test_a_delta_that_the_default_policy_refuses_is_warned_of(rows):
+    for delta, warned in (("1e-4", True), ("1e-5", False)):
+        said = "\n".join(dp.plan("mst", schema(rows), dp.Budget(1, delta)).describe())
+        assert ("delta 1e-4 is above 1e-5, the most that the default policy admits" in said) == warned
 
 
 def test_what_has_no_mu_says_so_in_plan_and_profile():

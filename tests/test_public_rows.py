@@ -128,6 +128,21 @@ def test_a_plan_holds_name_digest_and_rows_and_nothing_of_the_rows(public):
     assert planned(None).claim.plan == plan.claim.plan  # it costs nothing, and saves nothing
 
 
+@pytest.mark.parametrize(("rows", "told"), [(1, "has 1 row: so few"), (99, "has 99 rows: so few"), (100, "")])
+def test_very_few_public_rows_are_told_before_anything_is_charged(rows, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table(rows, seed=9).to_parquet("few.parquet")
+    table().to_parquet("clinic.parquet")
+    Path("schema.yaml").write_text(SCHEMA)
+    made = f"--schema schema.yaml --epsilon 1 --generator made {FLAGS} --public few.parquet"
+    assert CliRunner().invoke(main, "ledger open visits --epsilon 0.1").exit_code == 0
+    for command, code in ((f"plan {made}", 0), (f"release clinic.parquet --dataset visits --out out {made}", 4)):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == code, done.output
+        assert told in done.stderr
+        assert ("so few" in done.stderr) == bool(told)
+
+
 @pytest.mark.parametrize("generator", ["independent", "mst", "aim"])
 def test_only_a_network_can_start_from_them(public, generator):
     with pytest.raises(PlanError, match="cannot start from a public table; gan, made, vae can"):

@@ -6,11 +6,13 @@ from decimal import Decimal
 import pytest
 
 from accountants import Budget, Ledger, Policy
-from accountants.gate import Admitted, decide
+from accountants.figures import down, up
+from accountants.gate import decide
+from accountants.verdict import Admitted
 from dpsynth.generators import AIM
 from dpsynth.planned import plan
 from dpsynth.schema import Schema
-from dpsynth.standing import described, down, history, label_lines, outcome, room, standing, up
+from dpsynth.standing import described, history, label_lines, outcome, room, standing
 from tests.helpers import SCHEMA
 
 CAPS = {"research": Budget("0.8", "1e-8"), "teaching": Budget("0.4", "1e-8")}

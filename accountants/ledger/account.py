@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from accountants.claim import Claim
 from accountants.errors import LedgerBusy, LedgerCorrupt, LedgerError
-from accountants.gate import Admitted, Refused, decide, decide_draw, decide_release
+from accountants.gate import decide, decide_draw, decide_release
 from accountants.ledger.lock import RunLock
 from accountants.ledger.reservation import Reservation
 from accountants.ledger.rows import Row, checked_digest, now, today
 from accountants.ledger.state import AccountState, ReasonCode, Status
 from accountants.policy import DEFAULT_POLICY, Policy
+from accountants.verdict import Admitted, Refused
 
 if TYPE_CHECKING:
     from accountants.ledger.ledger import Draft, Ledger

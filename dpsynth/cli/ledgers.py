@@ -79,7 +79,7 @@ def amend(
 ) -> None:
     """Widen a dataset's lifetime budget, or replace its policy. Budgets never shrink."""
     from accountants import Budget
-    from dpsynth.standing import small
+    from accountants.figures import small
 
     policy = policy_in(policy_file)
     book = ledger_of(ctx)
@@ -145,7 +145,8 @@ def show(ctx: click.Context, dataset: str | None, as_json: bool) -> None:
 
 def _summary(account: Account) -> list[str]:
     """How an account stands, and what it was opened with beyond its budget, where there is anything to say."""
-    from dpsynth.standing import label_lines, small, standing
+    from accountants.figures import small
+    from dpsynth.standing import label_lines, standing
 
     state = account.state
     lines = [standing(state), *(f"  {line}" for line in label_lines(state))]

@@ -48,7 +48,7 @@ def release(
     """Learn from TABLE (.parquet, .csv, .feather) under the budget and write a release folder."""
     from dpsynth import session
     from dpsynth.errors import BundleError
-    from dpsynth.public_rows import refuse_the_private_one
+    from dpsynth.public_rows import refuse_the_private_one, too_few
     from dpsynth.release import admit, check_target
     from dpsynth.standing import label_lines, standing
 
@@ -60,6 +60,8 @@ def release(
     planned = planned_in(plan_file, options)
     policy, deployment = policy_in(policy_file), deployment_in(deployment_file)
     account = ledger_of(ctx).account(dataset)
+    if few := too_few(planned.claim.public):
+        click.echo(f"Note: {few}.", err=True)
     with _telling(account, planned), progress():
         model = session.fit(planned, table, account, policy=policy, public=options["public"])
         made = admit(model.sample(rows), account, policy, deployment=deployment)

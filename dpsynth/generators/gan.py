@@ -132,12 +132,7 @@ class GAN:
         """
         self._conditions(domain)
         pace = Pace.of(
-            allowance,
-            hints,
-            batch=self.batch,
-            steps=self.steps,
-            max_grad_norm=self.max_grad_norm,
-            device=self.device,
+            allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm, device=self.device
         )
         return pace.plan(allowance, hints, one_way_share=self.one_way_share)
 

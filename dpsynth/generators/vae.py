@@ -105,12 +105,7 @@ class VAE:
             PlanError: the schema declares no `about_rows`, or PyTorch is not installed.
         """
         pace = Pace.of(
-            allowance,
-            hints,
-            batch=self.batch,
-            steps=self.steps,
-            max_grad_norm=self.max_grad_norm,
-            device=self.device,
+            allowance, hints, batch=self.batch, steps=self.steps, max_grad_norm=self.max_grad_norm, device=self.device
         )
         return pace.plan(
             allowance,

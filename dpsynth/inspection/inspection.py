@@ -209,7 +209,7 @@ def _warnings(schema: Schema, notes: tuple[ColumnNote, ...], budget: Budget | No
         found.append("without --epsilon nothing can be said of noise: give a budget.")
     elif rows is None:
         found.append("without a number of rows nothing can be said of noise: give --rows, or about_rows in the schema.")
-    if budget is not None and rows is not None and (loose := too_loose(budget, rows)):
+    if budget is not None and (loose := too_loose(budget, rows)):
         found.append(f"{loose}.")
     cells = prod(note.cells for note in notes)
     if schema.origin == "public-frame":

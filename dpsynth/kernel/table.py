@@ -44,6 +44,7 @@ class _Run:
     at_most: int
     transcript: list[Answer] = field(default_factory=list)
     idealised: bool = False
+    trained_on: set[str] = field(default_factory=set)
 
 
 @final
@@ -113,6 +114,11 @@ class PrivateTable:
         """How its noise is made: ``exact``, ``idealised`` once a training asked for it, or ``seeded`` in tests."""
         made = self.__run.noise.numerics
         return "idealised" if made == "exact" and self.__run.idealised else made
+
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """The kinds of devices that trainings ran on (public), of ``cpu`` and ``cuda``; none without a training."""
+        return tuple(sorted(self.__run.trained_on))
 
     @property
     def transcript(self) -> tuple[Answer, ...]:
@@ -295,6 +301,7 @@ class PrivateTable:
             numerics=numerics,
         )
         self.__run.idealised |= numerics == "idealised"
+        self.__run.trained_on.add(training.gradients.device.type)
 
         def steps() -> Iterator[None]:
             meter, source, units = self.__run.meter, self.__run.noise, None

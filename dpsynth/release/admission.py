@@ -13,11 +13,11 @@ import pandas as pd
 
 from accountants.certificate import Draw, Issue, predicate, sign, statement
 from accountants.deployment import Deployment
-from accountants.gate import Refused, Rule
 from accountants.keys import SigningKey
 from accountants.ledger import Account, Ledger
 from accountants.ledger.state import AccountState, ReleaseState
 from accountants.policy import DEFAULT_POLICY, Policy
+from accountants.verdict import Refused, Rule
 from dpsynth.constraints.checking import Checked, check
 from dpsynth.errors import BundleError
 from dpsynth.measurement import Selected
@@ -175,7 +175,7 @@ def _opened(
         held=_held(origin.schema, contents.parquet),
         evaluation=origin.evaluation,
     )
-    said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment)
+    said = _predicate(state, made, draw, str(drawn["on"]), account.ledger, key, deployment, origin.trained_on)
     evidence = ReleaseReport.of(facts)
     html, certificate = page(evidence), certificate_page(said)
     files = {
@@ -258,6 +258,7 @@ def _predicate(
     ledger: Ledger,
     key: SigningKey,
     deployment: Deployment | None,
+    trained_on: tuple[str, ...],
 ) -> dict[str, Any]:
     seq, digest = ledger.head
     return predicate(
@@ -274,6 +275,7 @@ def _predicate(
         issuer={"key_id": key.public.key_id, "public_key": key.public.pem()},
         deployment=deployment,
         reads=state.reads,
+        trained_on=trained_on,
     )
 
 

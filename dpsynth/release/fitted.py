@@ -153,6 +153,7 @@ class FittedModel:
             numerics=stored.numerics,
             evaluation=stored.evaluation,
             bags=stored.model.bags if isinstance(stored.model, MarginalModel) else (),
+            trained_on=stored.trained_on,
         )
 
 

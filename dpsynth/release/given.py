@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from accountants.gate import Refused, Rule
+from accountants.verdict import Refused, Rule
 from dpsynth.cells import READ, as_arrow, attempt, moments, numbers
 from dpsynth.codec import Numeric, Temporal, codec
 from dpsynth.columns import Date, Datetime, Float, Integer

@@ -27,6 +27,7 @@ class Provenance:
         numerics: how the noise in the answers was made.
         evaluation: answers that the model was fitted without.
         bags: of the model's junction tree, if it has one.
+        trained_on: the kinds of devices that a network was trained on.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Provenance:
     numerics: str
     evaluation: Transcript = ()
     bags: tuple[Clique, ...] = ()
+    trained_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class StoredModel:
         claim: what the run was charged for.
         numerics: how the noise in the answers was made, as the kernel says it: ``exact``, or ``seeded`` in tests.
         evaluation: noisy answers that the model was fitted without.
+        trained_on: the kinds of devices that a network was trained on, as the kernel says it.
     """
 
     model: Model
@@ -60,11 +61,13 @@ class StoredModel:
     claim: Claim
     numerics: str
     evaluation: Transcript = ()
+    trained_on: tuple[str, ...] = ()
 
     def to_files(self) -> dict[str, bytes]:
         """The model's files: equal models give equal bytes."""
         header, arrays = self.model.dump()
         answers, values = transcript.dump(self.transcript)
+        noise = {"numerics": self.numerics} | ({"trained_on": [*self.trained_on]} if self.trained_on else {})
         checks: dict[str, bytes] = {}
         if self.evaluation:
             seen, counts = transcript.dump(self.evaluation)
@@ -74,7 +77,7 @@ class StoredModel:
             "claim.json": _json(self.claim.to_json()),
             "model.json": _json(header),
             "model.safetensors": tensors.pack(arrays),
-            "noise.json": _json({"numerics": self.numerics}),
+            "noise.json": _json(noise),
             "schema.json": _json(self.schema.to_json()),
             "transcript.json": _json(answers),
             "transcript.safetensors": tensors.pack(values),
@@ -88,13 +91,15 @@ class StoredModel:
             ModelStoreError: the files describe no model that this version reads.
         """
         try:
+            noise = json.loads(files["noise.json"])
             return cls(
                 model=load_model(json.loads(files["model.json"]), tensors.unpack(files["model.safetensors"])),
                 transcript=_answers(files, "transcript.json", "transcript.safetensors"),
                 schema=Schema.from_json(json.loads(files["schema.json"])),
                 claim=Claim.from_json(json.loads(files["claim.json"])),
-                numerics=str(json.loads(files["noise.json"])["numerics"]),
+                numerics=str(noise["numerics"]),
                 evaluation=_answers(files, *EVALUATION) if EVALUATION[0] in files else (),
+                trained_on=tuple(map(str, noise.get("trained_on", ()))),
             )
         except (ValueError, KeyError, TypeError, AccountingError, SchemaError) as error:
             reason = str(error)

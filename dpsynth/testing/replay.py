@@ -43,6 +43,8 @@ class ReplayTable:
         numerics: what the table says of its noise; the gate admits ``exact`` alone.
     """
 
+    trained_on: tuple[str, ...] = ()
+
     def __init__(
         self,
         rows: Rows,

@@ -300,6 +300,16 @@ def test_every_kind_of_look_is_explained():
 def test_a_certificate_follows_from_what_it_declares(made):
     said = json.loads(json.dumps(certificate(**made)["predicate"]))
     assert restated(said) == said
+    said["implementation"]["trained_on"] = ["cpu", "cuda"]
+    assert restated(said) == said
+
+
+@pytest.mark.parametrize("named", [None, "cpu", ["<b>"], ["cpu", 1], {"cpu": 1}])
+def test_what_a_network_was_trained_on_goes_by_the_names_of_devices(named):
+    said = json.loads(json.dumps(certificate()["predicate"]))
+    assert "trained_on" not in said["implementation"]
+    with pytest.raises(ValueError, match="kinds of devices"):
+        restated({**said, "implementation": {**said["implementation"], "trained_on": named}})
 
 
 def test_looks_that_the_second_accountant_does_not_know_are_said_to_be_unchecked():

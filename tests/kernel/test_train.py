@@ -675,6 +675,16 @@ def test_exact_and_seeded_trainings_say_so():
         assert private.numerics == said
 
 
+def test_where_it_trained_is_told_once_it_did():
+    event = SubsampledGaussian(1.0, 0.5, 1)
+    private, _ = opened(frame([(0, 0, 0)] * 5), [event], noise=1)
+    view = private.recoded({"b": np.array([0, 0, 0])})
+    assert private.trained_on == ()
+    for _ in training(private, linear_critic(), event):
+        pass
+    assert private.trained_on == view.trained_on == ("cpu",)
+
+
 def test_totals_with_noise_are_whole_numbers(monkeypatch):
     event = SubsampledGaussian(1.0, 0.5, 3)
     private, _ = opened(frame([(0, 1, 2), (2, 1, 0)] * 50), [event], noise="system")

@@ -1,7 +1,7 @@
 """A generator that trains, from plan to certificate: what the ledger records, how numerics reach gate and policy."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -12,10 +12,12 @@ from accountants import FixedPlan, GateRefused, Gaussian, Policy, SubsampledGaus
 from accountants.events import event_to_json
 from accountants.ledger import Status
 from accountants.recomputation import CertificateError, recompute
+from dpsynth.errors import ModelStoreError
 from dpsynth.generators import MarginalModel
 from dpsynth.generators.one_ways import Cleaning, OneWays, one_way_looks
 from dpsynth.generators.settings import planned
 from dpsynth.graphical import estimate
+from dpsynth.release import read_certificate
 from dpsynth.training import Critic
 from tests.helpers import schema, table
 
@@ -71,6 +73,16 @@ def test_the_ledger_has_one_reservation_and_one_commit_that_lists_every_step():
     assert release.charged["plan"][-1]["kind"] == "subsampled_gaussian"
     admitted = dp.admit(model.sample(50), account)
     assert admitted.certificate["predicate"]["guarantee"]["numerics"]["class"] == "exact"
+
+
+def test_the_certificate_says_what_it_was_trained_on_by_the_models_own_bytes(tmp_path):
+    account, model = fitted(Toy())
+    assert model.stored.trained_on == model.store.load(model.digest).trained_on == ("cpu",)
+    released = dp.admit(model.sample(50), account)
+    assert released.certificate["predicate"]["implementation"]["trained_on"] == ["cpu"]
+    assert "Network trained on" in read_certificate(released.write(tmp_path / "release"))
+    with pytest.raises(ModelStoreError, match="not the model"):
+        replace(model, stored=replace(model.stored, trained_on=("cuda",))).sample(5)
 
 
 def test_a_training_that_stops_early_is_charged_whole_and_verifies():

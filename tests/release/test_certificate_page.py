@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accountants import AdaptivePlan, Budget, Claim, Gaussian, PrivacyUnit
+from accountants import AdaptivePlan, Budget, Claim, ExponentialMechanism, Gaussian, PrivacyUnit
 from accountants.certificate import Draw, Issue, predicate
 from accountants.deployment import ASKS, NOT_DECLARED, Deployment
 from accountants.dsse import Envelope
@@ -115,6 +115,29 @@ def test_every_leaf_is_shown_exactly_once_where_a_person_looks(body):
     values = sorted(shown(leaf) for _, leaf in leaves(body))
     seen = [line.split(": ", 1)[1] if re.match(r"[\w.]+: ", line) and line not in values else line for line in lines]
     assert sorted([*seen, *filter(None, cells), *[NOT_DECLARED] * len(left_out)]) == values
+
+
+def test_looks_that_are_alike_are_one_line_with_their_number():
+    pair = [ExponentialMechanism(0.01), Gaussian(80.0)]
+    body = body_of(FixedPlan([Gaussian(20.0), *pair * 22, Gaussian(20.0)]))
+    before = copy.deepcopy(body)
+    (planned,) = [e for section in outline(body) for e in section.entries if e.label == "Looks planned"]
+    assert planned.columns == ("kind", "count", "eta", "noise_multiplier")
+    assert planned.rows == (
+        ("gaussian", "2", "", "20.0"),
+        ("exponential_mechanism", "22", "0.01", ""),
+        ("gaussian", "22", "", "80.0"),
+    )
+    assert body == before
+    assert len(body["looks"]["plan"]["events"]) == 46  # the file has each run of them, in order
+
+
+@pytest.mark.parametrize("count", ["1", True, None, 1.0])
+def test_looks_whose_number_is_none_are_shown_as_they_are(count):
+    body = body_of()
+    body["looks"]["plan"]["events"] = [{"kind": "gaussian", "count": count}] * 2
+    (planned,) = [e for section in outline(body) for e in section.entries if e.label == "Looks planned"]
+    assert planned.rows == (("gaussian", shown(count)),) * 2
 
 
 def test_nothing_is_left_without_a_title(body):

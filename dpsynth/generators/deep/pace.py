@@ -44,14 +44,7 @@ class Pace:
 
     @classmethod
     def of(
-        cls,
-        allowance: Allowance,
-        hints: Hints,
-        *,
-        batch: int = BATCH,
-        steps: int = STEPS,
-        max_grad_norm: float = 1.0,
-        device: str = "cpu",
+        cls, allowance: Allowance, hints: Hints, *, batch: int, steps: int, max_grad_norm: float, device: str
     ) -> Pace:
         """The pace for a budget and a declared number of rows; by both, and by nothing else.
 

@@ -1,4 +1,5 @@
-"""A certificate's predicate in the order in which a person reads it. Nothing in it is left out, nothing is added.
+"""A certificate's predicate in the order in which a person reads it. Nothing in it is left out, nothing is added; looks
+that are alike are one line with their number.
 
 What `LAYOUT` does not name comes last, under its own name, so that a field added to the file is never missing from
 the page. The predicate may come from anyone: every value is shown as text, whatever it is.
@@ -157,7 +158,8 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
     ),
     (
         "What was asked of the rows",
-        "Epsilon follows from these looks, at the parameters given, and from nothing else.",
+        "Epsilon follows from these looks, at the parameters given, and from nothing else. Looks that are alike are "
+        "counted together; certificate.json has them in the order in which they came.",
         (
             ("mechanisms", "Kinds of looks"),
             ("looks.plan.events", "Looks planned"),
@@ -184,6 +186,7 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("implementation.library", "Library"),
             ("implementation.floating_point", "Floating point"),
             ("guarantee.numerics", "Numerics"),
+            ("implementation.trained_on", "Network trained on"),
             ("implementation.randomness", "Randomness"),
             ("implementation.side_channels", "Side channels"),
             ("implementation.data_security", "Security of the source data"),
@@ -223,10 +226,12 @@ LAYOUT: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 )
 """Sections: title, sentence, and the fields shown with their labels. One without a label joins the one before it."""
 
+_LOOKS = frozenset({"looks.plan.events", "looks.frame", "looks.charged.plan", "looks.charged.frame"})
+
 
 def outline(predicate: Mapping[str, Any]) -> list[Section]:
     """The sections of a certificate. Every leaf of `predicate` is in exactly one entry; what the custodian did not
-    declare shares one."""
+    declare shares one, and so do looks that are alike."""
     left = dict(predicate)
     undeclared = _take_undeclared(left)
     sections = []
@@ -237,7 +242,7 @@ def outline(predicate: Mapping[str, Any]) -> list[Section]:
             if found and not label and entries and not entries[-1].columns:
                 entries[-1] = replace(entries[-1], lines=(*entries[-1].lines, *_lines(value)))
             elif found:
-                entries.append(entry(label or name, value))
+                entries.append(entry(label or name, _counted(value) if name in _LOOKS else value))
         if title == DECLARED and undeclared:
             label = "What was left out" if entries else "Nothing was declared about the deployment"
             entries.append(Entry(label, (f"{NOT_DECLARED}: {', '.join(undeclared)}",), absent=True))
@@ -282,6 +287,17 @@ def entry(label: str, value: Any) -> Entry:
             rows = tuple(tuple(shown(item[name]) if name in item else "" for name in columns) for item in items)
             return Entry(label, (), columns, rows)
     return Entry(label, _lines(value))
+
+
+def _counted(looks: Any) -> Any:
+    """Looks that differ in their count alone as one with the sum, where the first of them was; all else as it is."""
+    if not isinstance(looks, list) or not all(_flat(look) and type(look.get("count")) is int for look in looks):
+        return looks
+    alike: dict[str, dict[str, Any]] = {}
+    for look in looks:
+        none = {name: look[name] for name in _ordered(look)} | {"count": 0}
+        alike.setdefault(repr(none), none)["count"] += look["count"]
+    return list(alike.values())
 
 
 def _lines(value: Any) -> tuple[str, ...]:
