@@ -22,13 +22,7 @@ from dpsynth.generators.round import SELECT_SHARE, Round
 from dpsynth.generators.settings import flag, one_of, positive, room_for, suggesting, whole
 from dpsynth.generators.target_looks import TargetLooks
 from dpsynth.generators.workload import WORKLOADS, candidates_of
-from dpsynth.graphical import (
-    GraphicalModel,
-    JunctionTree,
-    ModelTooLarge,
-    RakedModel,
-    measured,
-)
+from dpsynth.graphical import GraphicalModel, JunctionTree, ModelTooLarge, RakedModel, measured
 from dpsynth.graphical.estimation import fitted
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.moments import MOMENTS, Moments, significant, with_room
@@ -64,17 +58,18 @@ class AIM:
     sample of it, says of all of them (`Expected`; the model is public, so this costs nothing); estimation smooths
     (see `estimate`); the one-ways get a larger share of the budget, and rounds are fewer and larger; a candidate that
     takes much of the model's room must mend more than one that takes little. With a target every column is counted
-    together with it first (`TargetLooks`). How ordered columns go together is asked
-    first, as a matrix of second moments in one look, and fitted with the margins: where columns are many or rows few,
-    a number for each pair can be told from noise when its cells cannot. The last rounds go beyond the junction
-    tree: particles drawn from the model are weighted (see `rake`) to fit pairs and moments that it has no room for.
+    together with it first (`TargetLooks`). How ordered columns go together is asked first, as a matrix of second
+    moments in one look, and fitted with the margins: where columns are many or rows few, a number for each pair can be
+    told from noise when its cells cannot. The last rounds go beyond the junction tree: particles drawn from the model
+    are weighted (see `rake`) to fit pairs and moments that it has no room for.
     `AIM.paper` has the settings of the paper.
 
     Attributes:
         workload: what the error is counted over: ``all-2way`` or ``all-3way``.
         target: a column whose margins count `TARGET_WEIGHT` times as much, such as what a classifier shall predict.
         one_way_share: share of mu squared for the first look at the one-ways.
-        fine_share: the same where columns are on fine grids (``bins: auto``); the look at their bins takes as much.
+        fine_share: the same where columns are on fine grids (``bins: auto``) and there is no target; the look at their
+            bins takes as much.
         one_way_error: noise of the one-ways (mean total variation distance after the first look) that calls for
             measuring them again; their share then grows in proportion to the noise.
         one_way_most: largest share of mu squared for both looks at the one-ways.
