@@ -3,10 +3,12 @@
 import math
 import re
 
+import click
 import pytest
 
 import dpsynth as dp
 from accountants.explanation import explain
+from dpsynth.cli.options import settings_in
 
 
 def schema(rows=None, columns=6, k=1):
@@ -90,3 +92,9 @@ def test_a_value_or_recipe_that_does_not_exist_is_refused_with_the_one_meant():
         dp.AIM(workload="all3way")
     with pytest.raises(ValueError, match="did you mean aim"):
         dp.plan("aimm", schema(), dp.Budget(1))
+
+
+def test_settings_read_as_people_write_them():
+    assert settings_in(("a=.49", "b=-.5", "c=0.5", "d=.x")) == {"a": 0.49, "b": -0.5, "c": 0.5, "d": ".x"}
+    with pytest.raises(click.UsageError, match="given twice"):
+        settings_in(("target=a", "target=b"))

@@ -12,7 +12,6 @@ from dpsynth.generators import generator_from
 from dpsynth.generators.heaped import heaped
 from dpsynth.generators.one_ways import Cleaning, OneWays
 from dpsynth.generators.recoding import Recoding
-from dpsynth.graphical import Measurement, measured
 from dpsynth.hints import Hints
 from dpsynth.measurement import NoisyCounts, NoisyMoments
 from dpsynth.release.measurements import Measurements
@@ -77,7 +76,8 @@ class Looked:
             c.recoding is None for c in after if c.clique[0] in own
         )
         target = recipe.parameters().get("target") if recipe.parameters().get("target_share") else None
-        spikes = _by_target(schema, measured(counts[: len(names)]), target, after)
+        alone = OneWays.first(domain, counts[: len(names)], schema.hints, cleaning)
+        spikes = _by_target(alone, schema.hints, target, after)
         seen = len(names) + (len(names) if twice else len(spikes))
         moments = asked[0] if asked else None
         second = after if twice else ()
@@ -101,17 +101,27 @@ class Looked:
 
 
 def _by_target(
-    schema: Schema, one_ways: Sequence[Measurement], target: str | None, after: Sequence[NoisyCounts]
+    one_ways: OneWays, hints: Hints, target: str | None, after: Sequence[NoisyCounts]
 ) -> tuple[NoisyCounts, ...]:
-    """What was asked of heaped columns, right after the one-ways."""
-    domain, fine = schema.domain, schema.hints.fine
-    columns = [a for a in heaped(one_ways, fine) if a != target] if target in domain.attributes else []
-    asked = [domain.clique((a, target)) for a in columns if target is not None]
-    found = tuple(after[: len(asked)])
-    fits = [c.clique for c in found] == asked and all(
-        c.values.shape[c.clique.index(a)] == domain[a] for c, a in zip(found, columns, strict=True)
-    )
-    return found if fits else ()
+    """What was asked of heaped columns, right after the one-ways: their grids by the target's merged cells."""
+    domain, recoding = one_ways.recoding.base, one_ways.recoding
+    if target is None or target not in domain:
+        return ()
+    columns = [a for a in heaped(one_ways.base, hints.fine) if a != target]
+    asked = {domain.clique((a, target)): a for a in columns}
+    found: list[NoisyCounts] = []
+    for answer in after:
+        attribute = asked.pop(answer.clique, None)
+        if attribute is None or answer.values.shape[answer.clique.index(attribute)] != domain[attribute]:
+            break
+        map_ = (answer.recoding or {}).get(target, np.arange(domain[target]))
+        classes = answer.values.shape[answer.clique.index(target)]
+        if set(answer.recoding or {}) > {target} or classes != recoding.domain[target]:
+            break
+        if not np.array_equal(map_, recoding.maps[target]):
+            break
+        found.append(answer)
+    return tuple(found)
 
 
 def _as_answered(made: Recoding, answers: Sequence[NoisyCounts]) -> Recoding:

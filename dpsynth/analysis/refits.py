@@ -31,7 +31,7 @@ from dpsynth.graphical import GraphicalModel, JunctionTree, Measurement, RakedMo
 from dpsynth.graphical.estimation import fitted
 from dpsynth.graphical.factor import Array
 from dpsynth.graphical.moments import MOMENTS, Moments, significant
-from dpsynth.measurement import NoisyCounts, NoisyMoments
+from dpsynth.measurement import MAX_SCORE, MAX_SCORES, NoisyCounts, NoisyMoments
 from dpsynth.progress import report
 from dpsynth.release.measurements import Measurements
 from dpsynth.schema import Schema
@@ -39,6 +39,8 @@ from dpsynth.schema import Schema
 REFITTED = ("aim", "independent", "mst")
 _TOLERANCE = 0.05
 _SMOOTHING = 0.2
+_MOST_TIMES = 100.0
+"""Rows of a refitted table over those that the release says it stands for, beyond which something is wrong."""
 
 
 class Refits:
@@ -60,13 +62,16 @@ class Refits:
                 f"{said.generator!r}: a network cannot be trained anew without the rows; questions about margins that "
                 "were measured are answered all the same"
             )
-        self._schema, self._looked = schema, looked
+        self._schema, self._looked, self._total = schema, looked, said.total
         self.recoding = looked.recoding(schema)
         self._smoothing = getattr(generator_from(said.generator, said.parameters), "smoothing", _SMOOTHING)
         self._tree = JunctionTree.of(self.recoding.domain, said.bags)
         fitting = [(c.recoding or {}).items() for c in looked.rest]
-        if any(not np.array_equal(self.recoding.maps[a], map_) for each in fitting for a, map_ in each):
+        shapes = [c.values.shape != self.recoding.domain.shape_of(c.clique) for c in looked.rest]
+        if any(shapes) or any(not np.array_equal(self.recoding.maps[a], map_) for each in fitting for a, map_ in each):
             raise NotSupported("margins were counted over cells merged in several ways, which no recipe of ours does")
+        if looked.moments is not None and not _sound(looked.moments, self.recoding):
+            raise NotSupported("the second moments are of scores that no recipe of ours asks")
 
     def model(self, rng: np.random.Generator | None) -> MarginalModel:
         """A model of the answers with fresh noise; of the answers as they are, without `rng`."""
@@ -108,6 +113,8 @@ class Refits:
         for i in range(tables):
             report("refitting", i / tables, f"table {i + 1} of {tables}")
             model = self.model(rng)
+            if model.total > _MOST_TIMES * max(self._total, 1.0):
+                raise NotSupported("the measurements contradict each other about how many rows there are")
             yield draw_rows(model, encoder, max(1, round(model.total)), rng)[1]
         report("refitting", 1.0)
 
@@ -174,6 +181,16 @@ class Refits:
             tolerance=2 * _TOLERANCE,
         )
         return rounds.last()
+
+
+def _sound(moments: NoisyMoments, recoding: Recoding) -> bool:
+    """Whether every score is a whole number for each merged cell of a column, small, and not zero throughout."""
+    return 1 <= len(moments.scores) <= MAX_SCORES and all(
+        score.attribute in recoding.domain
+        and score.values.shape == (recoding.domain[score.attribute],)
+        and 0 < np.abs(score.values).max() <= MAX_SCORE
+        for score in moments.scores
+    )
 
 
 def _noised(looked: Looked, rng: np.random.Generator) -> Looked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,10 @@ def deployment_in(path: str | None) -> Deployment | None:
     return Deployment.from_yaml(path) if path else None
 
 
+_BARE_POINT = re.compile(r"^(-?)\.(?=\d)")
+"""A number without its leading zero, which JSON does not read."""
+
+
 def settings_in(pairs: tuple[str, ...]) -> dict[str, Any]:
     """``("rounds=30", "workload=all-2way")`` as a mapping, values read as JSON where they are."""
     settings: dict[str, Any] = {}
@@ -90,8 +95,10 @@ def settings_in(pairs: tuple[str, ...]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals:
             raise click.UsageError(f"--set takes NAME=VALUE, such as --set max_cells=100000, got {pair!r}")
+        if name in settings:
+            raise click.UsageError(f"--set {name}=... is given twice; give it once")
         try:
-            settings[name] = json.loads(value)
+            settings[name] = json.loads(_BARE_POINT.sub(r"\g<1>0.", value))
         except ValueError:
             settings[name] = value
     return settings

@@ -278,7 +278,7 @@ class _Run:
         self.with_target = None
         error = found.error / (2 if hints.fine else 1)  # bins counted as such carry less noise than sums of cells
         share = min(recipe.one_way_most, first * error / recipe.one_way_error)
-        more = max(share, 2 * first if hints.fine else 0.0) - first
+        more = max(share, min(2 * first, (1.0 + first) / 2) if hints.fine else 0.0) - first
         if more < _WORTH_A_LOOK:
             return found
         found = found.again(private, self._share(more), hints, cleaning)

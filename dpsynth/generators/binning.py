@@ -122,12 +122,15 @@ def constant_runs(noisy: Array, variance: Array, widths: Array, price: float) ->
     cells = len(noisy)
     variance = np.broadcast_to(variance, noisy.shape)
     fitted = _sums(widths[:, None] * noisy / variance)
-    norm = _sums(np.square(widths)[:, None] / variance)
+    own = np.square(widths)[:, None] / variance
+    norm = _sums(own)
     squares = _sums((np.square(noisy) / variance).sum(axis=1))
     best, start = np.zeros(cells + 1), np.zeros(cells + 1, dtype=np.int64)
     for end in range(1, cells + 1):
-        explained = (np.square(fitted[end] - fitted[:end]) / (norm[end] - norm[:end])).sum(axis=1)
-        cost = best[:end] + squares[end] - squares[:end] - explained
+        # Differences of running sums lose cells far narrower than the others: a run holds its last cell at least.
+        held = np.maximum(norm[end] - norm[:end], own[end - 1])
+        explained = (np.square(fitted[end] - fitted[:end]) / held).sum(axis=1)
+        cost = best[:end] + np.maximum(squares[end] - squares[:end] - explained, 0.0)
         start[end] = int(np.argmin(cost))
         best[end] = cost[start[end]] + price
     ends = [cells]

@@ -11,7 +11,7 @@ from math import log, sqrt
 
 import numpy as np
 
-from dpsynth.generators.binning import Binning, constant_runs, weights_within
+from dpsynth.generators.binning import MOST_BINS, Binning, constant_runs, weights_within
 from dpsynth.graphical import Measurement
 from dpsynth.graphical.factor import Array
 
@@ -52,17 +52,14 @@ def rebinned(
     """
     cells, classes = counts.shape
     widths = np.diff(positions)
-    # An orthogonal basis of the classes' space whose first vector is the sum over them, divided by its length.
-    basis = np.linalg.qr(np.column_stack([np.ones(classes), np.eye(classes)[:, 1:]]))[0] if classes else np.eye(0)
-    basis[:, 0] = np.abs(basis[:, 0])
-    channels = counts @ basis
+    channels = _turned(counts)
     own = classes * sigma**2
     noise = 1.0 / (1.0 / own + 1.0 / variance)  # of a cell's sum
     channels[:, 0] = (counts.sum(axis=1) / own + one_way / variance) * noise / sqrt(classes)
     variances = np.full(counts.shape, sigma**2)
     variances[:, 0] = noise / classes
     price = _PIECE * log(max(cells, 2)) + log(classes)
-    held = channels @ basis.T
+    held = _turned(channels)
     runs, rows = constant_runs(channels, variances, widths / widths.mean(), price), np.zeros(counts.shape)
     for run in runs:
         if held[run].sum() > sqrt(noise[run].sum()):
@@ -72,15 +69,30 @@ def rebinned(
     return Binning(codes, rows.sum(axis=1), weights_within(rows.sum(axis=1), codes, widths))
 
 
+def _turned(counts: Array) -> Array:
+    """Counts by class as channels: their sum over the root of their number, and contrasts. Orthogonal, its own inverse.
+
+    The reflection that takes the first axis to the diagonal (Householder 1958).
+    """
+    classes = counts.shape[1]
+    normal = np.full(classes, -1.0 / sqrt(classes))
+    normal[0] += 1.0
+    turned: Array = counts - np.outer(counts @ normal, normal) * (2.0 / max(float(normal @ normal), 1e-300))
+    return turned
+
+
 def _joined(rows: Array, runs: Sequence[slice], least: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The bin of each cell: runs, the smallest joined to a neighbour until each holds `least` rows."""
+    """The bin of each cell: runs, the smallest joined to a neighbour until each holds `least` rows.
+
+    At most `MOST_BINS`, so that how large they make a model is known before they are looked at.
+    """
     starts = [run.start for run in runs]
     held = [rows[run].sum(axis=0) for run in runs]
     everything = rows.sum()
     while len(held) > 1:
         sizes = [float(each.sum()) for each in held]
         small = int(np.argmin(sizes))
-        if sizes[small] >= least:
+        if sizes[small] >= least and len(held) <= MOST_BINS:
             break
         near = [i for i in (small - 1, small + 1) if 0 <= i < len(held)]
         near = [i for i in near if sizes[i] <= _MOST * everything] or near  # the heap stays alone if it can

@@ -195,8 +195,9 @@ def _left(scores: Sequence[Score], found: Array, expected: Array, sigma: float, 
         sigma: of the noise of `found`.
         one_ways: expected counts over merged codes.
     """
-    together = float(np.clip(found.sum() / expected.sum(), _LEAST_LEFT, 1.0))
+    together = float(np.clip(found.sum() / max(expected.sum(), 1.0), _LEAST_LEFT, 1.0))
     likely = _likely(scores, together, one_ways)
+    expected = np.maximum(expected, 1.0)
     own, variance = found / expected, np.square(sigma / expected)
     between = max(float(np.var(own - likely) - variance.mean()), 0.0)
     weight = between / (between + variance)

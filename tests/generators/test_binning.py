@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpsynth.generators.binning import MOST_BINS, binned, denoise
+from dpsynth.generators.binning import MOST_BINS, binned, constant_runs, denoise
 
 rng = np.random.default_rng(0)
 AGES = np.clip(rng.normal(40, 12, 30_000), 0, 99).astype(int)
@@ -111,3 +111,12 @@ def test_rows_of_all_pieces_together_are_those_known():
     mass = denoise(noisy, np.full(120, 10.0), np.ones(120), (2160.0, 1.0))
     assert mass.sum() == pytest.approx(2160, abs=5)
     assert (mass >= 0).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_cells_far_narrower_than_others_lose_nothing():
+    """Sums over a thousand wide cells hide a narrow one's own: its run is as good as its counts, and no better."""
+    widths = np.concatenate([np.full(200, 1e6), [1e-6, 1e-6], np.full(20, 1e6)])
+    noisy = np.concatenate([np.full(200, 50.0), [400.0, 400.0], np.full(20, 50.0)])
+    found = constant_runs(noisy[:, None], np.full((222, 1), 25.0), widths, 10.0)
+    assert [(run.start, run.stop) for run in found] == [(0, 200), (200, 202), (202, 222)]

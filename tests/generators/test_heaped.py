@@ -1,5 +1,7 @@
 """Heaped columns and looks at columns together with a target: what is asked, what bins follow, what comes of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from accountants import Allowance, Budget, Gaussian, Meter
 from dpsynth.analysis import Analysis
 from dpsynth.analysis.refits import Refits
 from dpsynth.encoding import Encoder
+from dpsynth.errors import NotSupported
 from dpsynth.generators import AIM
 from dpsynth.generators.heaped import heaped, rebinned
 from dpsynth.graphical import Measurement
@@ -160,6 +163,42 @@ def test_pairs_that_noise_would_drown_are_not_asked():
     assert ("wide", "target") not in small
 
 
+@pytest.mark.parametrize("share", [0.5, 0.6, 0.85])
+def test_a_second_look_never_takes_more_than_there_is(share):
+    """Too few rows for pairs with the target: the grids are looked at twice, and something is left for the rounds."""
+    run = Run(AIM(target="bought", one_way_share=share, target_share=0.1), table(50), 0.1)
+    assert [len(c.clique) for c in run.counts[:8]] == [1] * 8
+    budget = float(run.plan.capacity)
+    spent = [float(e.mu_squared) / budget for e in run.meter.charged if isinstance(e, Gaussian)]
+    assert sum(spent[:2]) < 1 - (1 - share) / 2.1
+    assert run.meter.remaining <= run.plan.capacity / 10**9
+
+
+LEVELS = [f"c{i}" for i in range(200)]
+WIDE = Schema.loads(
+    f"""
+columns:
+  gain: {{type: integer, min: 0, max: 99999, bins: auto, scale: log}}
+  code: {{type: categorical, values: [{", ".join(LEVELS)}]}}
+  flag: {{type: boolean}}
+"""
+)
+
+
+@pytest.mark.parametrize("max_cells", [4000, 60_000])
+def test_heaped_columns_fit_the_model_whatever_the_classes(max_cells):
+    """Two hundred classes that differ in every cell of the grid: bins are as many as others', or are not looked for."""
+    rng = np.random.default_rng(0)
+    rows = 100_000
+    gain = np.where(rng.random(rows) < 0.6, 0, np.exp(rng.uniform(0, 11.5, rows)).astype(int))
+    code = (gain * 7919 + rng.integers(0, 3, rows)) % 200
+    frame = pd.DataFrame({"gain": gain, "code": [f"c{c}" for c in code], "flag": rng.random(rows) < 0.5})
+    run = Run(AIM(target="code", max_cells=max_cells), frame, 8, WIDE)
+    assert (run.counts[3].clique == ("gain", "code")) == (max_cells > 30_000)
+    assert run.model.recoding.domain["gain"] <= 66
+    assert run.meter.remaining <= run.plan.capacity / 10**9
+
+
 EMPTY = table(1).iloc[:0]
 TABLES = {
     "no rows": EMPTY,
@@ -202,3 +241,27 @@ def test_the_answers_give_the_model_and_its_questions_back(predicting):
     assert noised.total == pytest.approx(model.total, rel=0.02)
     share = analysis.proportion("bought=true")
     assert abs(share.estimate - frame["bought"].mean()) < 5 * share.noise
+
+
+@pytest.mark.parametrize("forged", ["wider", "narrower", "map", "target"])
+def test_heaped_looks_that_do_not_fit_are_a_sentence(predicting, forged):
+    """Whoever signs a release writes its answers: what no recipe asks is refused in words."""
+    answers = [a for a in predicting.private.transcript if not isinstance(a, Selected)]
+    i = next(i for i, a in enumerate(answers) if isinstance(a, NoisyCounts) and a.clique == ("gain", "bought"))
+    heap = answers[i]
+    classes = heap.values.shape[1]
+    parameters = AIM(target="bought").parameters()
+    if forged == "wider":
+        answers[i] = replace(heap, values=np.hstack([heap.values, heap.values]))
+    elif forged == "narrower":
+        answers[i] = replace(heap, values=heap.values[:, :1])
+    elif forged == "map":
+        map_ = np.roll(np.arange(SCHEMA.domain["bought"]) % classes, 1)
+        answers[i] = replace(heap, recoding={"bought": map_})
+    else:
+        parameters["target"] = "group"
+    said = Measurements("d", "aim", parameters, predicting.model.total, tuple(answers), (("gain", "bought"),))
+    analysis = Analysis.made(SCHEMA, said, table(300).astype(object).where(table(300).notna(), None))
+    assert analysis.looked.heaped == ()
+    with pytest.raises(NotSupported, match="no recipe of ours"):
+        Refits(SCHEMA, said, analysis.looked)
