@@ -149,6 +149,10 @@ class ReleasePlan:
             f"capacity   mu = {math.sqrt(claim.capacity):.5g}, which is epsilon "
             f"{claim.profile.epsilon(claim.budget.delta):.5g}{dominated}",
         ]
+        if (target := claim.parameters.get("target")) is not None:
+            share = claim.parameters.get("target_share", 0.0)
+            looks = f": {share:.0%} of mu squared for looks at every column together with it" if share else ""
+            lines.append(f"target     {target}{looks}")
         match claim.plan:
             case AdaptivePlan(mu=mu, kinds=kinds):
                 lines.append(

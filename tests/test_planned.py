@@ -98,3 +98,15 @@ def test_settings_read_as_people_write_them():
     assert settings_in(("a=.49", "b=-.5", "c=0.5", "d=.x")) == {"a": 0.49, "b": -0.5, "c": 0.5, "d": ".x"}
     with pytest.raises(click.UsageError, match="given twice"):
         settings_in(("target=a", "target=b"))
+
+
+def test_a_target_is_told_and_so_is_a_share_that_leaves_little():
+    def lines(**settings):
+        return "\n".join(dp.plan(dp.AIM(**settings), schema(), dp.Budget(1, 1e-9)).describe())
+
+    name = schema().names[0]
+    assert f"target     {name}: 56% of mu squared for looks at every column together with it" in lines(target=name)
+    assert "warning" not in lines(target=name)
+    assert f"target     {name}\n" in lines(target=name, target_share=0.0)
+    assert "target" not in lines()
+    assert "leave 5% for everything else" in lines(target=name, target_share=0.85)

@@ -42,6 +42,9 @@ there is less signal the tree has room for all that can be told from noise."""
 FALSE, _MOMENT_ROOM = 0.1, 0.3
 """Share of the moments fitted that may be nothing but noise; share of the model's room for their pairs."""
 
+_LITTLE = 0.2
+"""Share of mu squared beside the looks with a target below which a plan warns."""
+
 _NEGLIGIBLE = 1e-9
 _HAIR = 1e-12
 """Share of mu squared not worth a look: what rounding leaves over."""
@@ -197,6 +200,13 @@ class AIM:
             raise PlanError(f"the target {self.target!r} is not a column; {hint} columns are {list(domain.attributes)}")
         kinds = {Gaussian.kind, ExponentialMechanism.kind}
         return allowance.calibrate(lambda scale: AdaptivePlan(mu=1 / scale, kinds=kinds))
+
+    def warnings(self, plan: Plan) -> list[str]:
+        """What to expect little of."""
+        left = 1.0 - self.one_way_share - self.target_share
+        if self.target is None or not self.target_share or left >= _LITTLE:
+            return []
+        return [f"one_way_share and target_share leave {left:.0%} for everything else; leave a fifth or more"]
 
     def fit(self, private: PrivateTable, plan: Plan, hints: Hints) -> MarginalModel:
         """One-ways, then rounds of choosing and measuring until the filter is empty."""
