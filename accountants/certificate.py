@@ -299,7 +299,11 @@ def _reads(implementation: Mapping[str, Any]) -> int:
 
 def _trained_on(implementation: Mapping[str, Any]) -> tuple[str, ...]:
     named = implementation.get("trained_on", [])
-    if not isinstance(named, list) or not all(isinstance(name, str) and _DEVICE.fullmatch(name) for name in named):
+    if (
+        not isinstance(named, list)
+        or not all(isinstance(name, str) and _DEVICE.fullmatch(name) for name in named)
+        or (sorted(set(named)) != named)
+    ):
         raise ValueError("trained_on must be a list of kinds of devices, such as cpu and cuda")
     return tuple(named)
 

@@ -11,12 +11,13 @@ from dpsynth.analysis import Analysis
 from dpsynth.analysis.refits import Refits
 from dpsynth.encoding import Encoder
 from dpsynth.errors import NotSupported
-from dpsynth.generators import AIM
+from dpsynth.generators import AIM, one_ways
 from dpsynth.generators.heaped import heaped, rebinned
+from dpsynth.generators.target_looks import TargetLooks
 from dpsynth.graphical import Measurement
 from dpsynth.kernel import PrivateTable, Rows
 from dpsynth.kernel.noise import Noise
-from dpsynth.measurement import NoisyCounts, Selected
+from dpsynth.measurement import NoisyCounts, NoisyMoments, Selected
 from dpsynth.release.measurements import Measurements
 from dpsynth.schema import Schema
 from dpsynth.testing import SeededBits
@@ -94,6 +95,19 @@ def test_the_earlier_look_counts_as_much_as_it_knows():
     assert unsure.held.sum() == pytest.approx(900, abs=2)
 
 
+def test_a_run_of_less_than_its_noise_is_empty():
+    counts = np.concatenate([[[500.0, 500.0]], np.full((20, 2), 0.5)])
+    found = rebinned(counts, 10.0, counts.sum(axis=1), np.full(21, 400.0), np.arange(22.0), 3.0)
+    assert found.mass[1:].sum() == 0
+
+
+def test_what_is_small_joins_the_heap_last():
+    """Ten rows of the heap's classes beside it: they lie with their other neighbours, and the heap stays one value."""
+    rows = np.array([[9000.0, 1000.0], [9.0, 1.0], [50.0, 450.0]])
+    found = rebinned(rows, 0.5, rows.sum(axis=1), np.full(3, 0.25), np.arange(4.0), 40.0)
+    assert found.codes.tolist() == [0, 1, 1]
+
+
 def test_small_runs_join_those_of_the_same_classes():
     rows = np.array([[1000.0, 0.0], [80.0, 0.0], [0.0, 12.0], [0.0, 300.0]])
     found = rebinned(rows, 2.0, rows.sum(axis=1), np.full(4, 1.0), np.arange(5.0), 20.0)
@@ -125,6 +139,48 @@ def test_columns_are_counted_with_the_target_after_the_heaped_ones(predicting):
     spent = [float(e.mu_squared) / budget for e in predicting.meter.charged if isinstance(e, Gaussian)]
     assert spent[:3] == pytest.approx([0.1, 0.07, 0.49], rel=1e-3)
     assert predicting.meter.remaining <= predicting.plan.capacity / 10**9
+
+
+def test_both_looks_at_heaped_columns_are_used(monkeypatch):
+    """The grid of the first look goes into the bins, and what was counted of the grid with the target into the fit."""
+    given, told = [], []
+    bins, measured = one_ways.rebinned, TargetLooks.measured
+
+    def rebinned_of(*arguments):
+        given.append(arguments)
+        return bins(*arguments)
+
+    def measured_of(*arguments):
+        told.extend(measured(*arguments))
+        return told
+
+    monkeypatch.setattr(one_ways, "rebinned", rebinned_of)
+    monkeypatch.setattr(TargetLooks, "measured", measured_of)
+    run = Run(AIM(target="bought"), table(10_000))
+    first, grid = run.counts[0], run.counts[4]
+    ((counts, sigma, one_way, variance, positions, _),) = given
+    np.testing.assert_array_equal(counts, grid.values[: len(positions) - 1])
+    np.testing.assert_array_equal(one_way, first.values[: len(positions) - 1])
+    assert sigma == pytest.approx(grid.sigma)
+    np.testing.assert_allclose(variance, first.sigma**2)
+    assert [m.clique for m in told] == [("gain", "bought"), *(c.clique for c in run.counts[5:8])]
+    assert told[0].values.shape == told[1].values.shape
+
+
+def test_columns_left_out_are_not_looked_at_twice(monkeypatch):
+    """A heaped column whose pair would drown keeps its bins; and where all would at first, none is asked later."""
+    pairs = TargetLooks.pairs
+    monkeypatch.setattr(TargetLooks, "pairs", lambda *given: [p for p in pairs(*given) if "gain" not in p])
+    assert [c.clique for c in Run(AIM(target="bought"), table(3000)).counts[4:6]] == [
+        ("age", "bought"),
+        ("bought", "group"),
+    ]
+    asked = []
+    monkeypatch.setattr(TargetLooks, "pairs", lambda *given: asked.append(1) or (pairs(*given) if asked[1:] else []))
+    run = Run(AIM(target="bought"), table(3000))
+    assert [len(c.clique) for c in run.counts[:8]] == [1] * 8
+    budget = float(run.plan.capacity)
+    assert max(float(e.mu_squared) / budget for e in run.meter.charged[2:]) < 0.4
 
 
 def test_what_few_rows_far_out_say_is_kept(predicting):
@@ -185,7 +241,7 @@ columns:
 )
 
 
-@pytest.mark.parametrize("max_cells", [4000, 60_000])
+@pytest.mark.parametrize("max_cells", [4000, 32_000, 60_000])
 def test_heaped_columns_fit_the_model_whatever_the_classes(max_cells):
     """Two hundred classes that differ in every cell of the grid: bins are as many as others', or are not looked for."""
     rng = np.random.default_rng(0)
@@ -194,7 +250,8 @@ def test_heaped_columns_fit_the_model_whatever_the_classes(max_cells):
     code = (gain * 7919 + rng.integers(0, 3, rows)) % 200
     frame = pd.DataFrame({"gain": gain, "code": [f"c{c}" for c in code], "flag": rng.random(rows) < 0.5})
     run = Run(AIM(target="code", max_cells=max_cells), frame, 8, WIDE)
-    assert (run.counts[3].clique == ("gain", "code")) == (max_cells > 30_000)
+    grids = [c for c in run.counts[3:] if c.clique == ("gain", "code") and c.values.shape[0] == WIDE.domain["gain"]]
+    assert len(grids) == (max_cells > 50_000)
     assert run.model.recoding.domain["gain"] <= 66
     assert run.meter.remaining <= run.plan.capacity / 10**9
 
@@ -265,3 +322,31 @@ def test_heaped_looks_that_do_not_fit_are_a_sentence(predicting, forged):
     assert analysis.looked.heaped == ()
     with pytest.raises(NotSupported, match="no recipe of ours"):
         Refits(SCHEMA, said, analysis.looked)
+
+
+@pytest.mark.parametrize("forged", ["zero", "short", "large", "unknown"])
+def test_forged_moments_are_a_sentence(predicting, forged):
+    answers = [a for a in predicting.private.transcript if not isinstance(a, Selected)]
+    i = next(i for i, a in enumerate(answers) if isinstance(a, NoisyMoments))
+    first, *rest = answers[i].scores
+    change = {
+        "zero": {"values": 0 * first.values},
+        "short": {"values": first.values[:-1]},
+        "large": {"values": first.values + 2**32},
+        "unknown": {"attribute": "nobody"},
+    }
+    answers[i] = replace(answers[i], scores=(replace(first, **change[forged]), *rest))
+    said = Measurements(
+        "d", "aim", AIM(target="bought").parameters(), predicting.model.total, tuple(answers), (("gain", "bought"),)
+    )
+    analysis = Analysis.made(SCHEMA, said, table(300).astype(object).where(table(300).notna(), None))
+    with pytest.raises(NotSupported, match="no recipe of ours"):
+        Refits(SCHEMA, said, analysis.looked)
+
+
+def test_answers_of_far_more_rows_than_the_release_has_are_a_sentence(predicting):
+    answers = tuple(a for a in predicting.private.transcript if not isinstance(a, Selected))
+    said = Measurements("d", "aim", AIM(target="bought").parameters(), 10.0, answers, (("gain", "bought"),))
+    analysis = Analysis.made(SCHEMA, said, table(300).astype(object).where(table(300).notna(), None))
+    with pytest.raises(NotSupported, match="contradict each other"):
+        next(Refits(SCHEMA, said, analysis.looked).tables(2, np.random.default_rng(0)))
